@@ -1,0 +1,94 @@
+//! Seam B: a destination opens a loader; what a loader commits is durable.
+
+use std::io::BufRead;
+
+use crate::Result;
+use crate::catalog::Stream;
+use crate::id::{ConnectionId, JobId, SegmentId, StreamName};
+use crate::segment::Segment;
+use crate::state::State;
+use crate::tap::{Check, Context};
+
+/// A place for tables.
+pub trait Destination: Send + Sync {
+    /// What it is, for example `duckdb`.
+    fn name(&self) -> &str;
+
+    /// Tests that it can be reached and written to. Changes nothing that stays.
+    fn check(&self, cx: &Context<'_>) -> Result<Check>;
+
+    /// Rows per commit that suit the destination best. The engine seals segments of exactly this
+    /// many records and commits as soon as it has them; smaller ones are gathered.
+    fn rows_per_commit(&self) -> u64 {
+        50_000
+    }
+
+    /// Opens a session that alone may write this connection's tables until it is dropped.
+    fn open(
+        &self,
+        cx: &Context<'_>,
+        connection: &ConnectionId,
+        job: &JobId,
+    ) -> Result<Box<dyn Loader>>;
+}
+
+/// A fenced session with a destination. Calls, in order: [`Loader::recover`] once, then any
+/// number of rounds of [`Loader::load`] calls ended by one [`Loader::commit`], then
+/// [`Loader::finish`].
+pub trait Loader: Send {
+    /// What the destination already holds for this connection. It wins over any local record.
+    fn recover(&mut self) -> Result<Recovered>;
+
+    /// Adds one segment's rows to the open round. Nothing is durable or visible yet. A segment
+    /// that the destination already holds is skipped and gives a receipt of zeros. Records the
+    /// destination cannot take become rejected rows of the same round, with their reason.
+    fn load(
+        &mut self,
+        stream: &Stream,
+        segment: &Segment,
+        lines: &mut dyn BufRead,
+    ) -> Result<Receipt>;
+
+    /// Makes the round durable: rows, rejected rows, the segments' names and `state` together or
+    /// not at all. On an error the round is rolled back and may be repeated.
+    fn commit(&mut self, state: Option<&State>) -> Result<()>;
+
+    /// Drops the open round, if any.
+    fn rollback(&mut self) -> Result<()>;
+
+    /// Tidies up at the end of a job (for example writes a checkpoint).
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// What a destination holds of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// The state committed with the latest rows.
+    pub state: Option<State>,
+    /// Segments that are durable, as far as they may still be in a spool.
+    pub segments: Vec<SegmentId>,
+    /// The greatest `_sdc_sequence` committed, so that the next job can start above it.
+    pub sequence: Option<i64>,
+}
+
+/// What became of one segment in the open round.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Receipt {
+    /// Rows inserted or replaced.
+    pub loaded: u64,
+    /// Records that were already there in the same or a newer version.
+    pub superseded: u64,
+    /// Records set aside with a reason.
+    pub rejected: u64,
+    /// Changes made to tables, for people: `conversations: added column custom__tier_str`.
+    pub changes: Vec<String>,
+}
+
+/// A table after a job, for summaries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableCount {
+    /// The stream it came from.
+    pub stream: StreamName,
+    /// Rows it holds.
+    pub rows: u64,
+}

@@ -1,0 +1,28 @@
+//! What a segment is; how it is stored belongs to the engine's spool.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{SegmentId, StreamName};
+use crate::state::State;
+
+/// One sealed run of records of one stream.
+///
+/// Its bytes are newline-delimited JSON as in [`crate::record::Records`], each object led by two
+/// fields: `_sdc_extracted_at` (RFC 3339) and `_sdc_sequence` (a 64-bit integer that grows over
+/// all segments of a connection). A rejected record is a line with the one further field
+/// `_sdc_rejected`: an object of `reason` and `record`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Segment {
+    /// Which.
+    pub id: SegmentId,
+    /// The stream.
+    pub stream: StreamName,
+    /// Lines that are records.
+    pub records: u64,
+    /// Lines that are rejected records.
+    pub rejected: u64,
+    /// Bytes of text before compression.
+    pub bytes: u64,
+    /// The state that may be committed once this segment and all before it are durable.
+    pub state: Option<State>,
+}

@@ -1,0 +1,282 @@
+//! bobbin's own tables beside the data: state and fence, segments, columns, rejected records.
+
+use bobbin_core::id::{ConnectionId, JobId, SegmentId};
+use bobbin_core::segment::Segment;
+use bobbin_core::state::State;
+use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_load::shape::tree::Column;
+use bobbin_load::shape::types::ColumnType;
+use duckdb::{Connection, OptionalExt, params};
+use jiff::Timestamp;
+
+use crate::error::Doing;
+use crate::sql;
+
+/// The form of these tables; a greater number is a newer bobbin's.
+const FORMAT: i32 = 1;
+
+/// Jobs whose segments are remembered. A spool holds segments of the last few jobs at most.
+const JOBS_KEPT: u32 = 50;
+
+/// The ledger of one connection, in the connection's schema.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    /// `"catalog"."schema"`
+    schema: String,
+    connection: ConnectionId,
+}
+
+/// What [`Ledger::commit`] writes.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) job: &'a JobId,
+    pub(crate) token: i64,
+    pub(crate) state: Option<&'a State>,
+    pub(crate) sequence: Option<i64>,
+    pub(crate) segments: &'a [LoadedSegment],
+    pub(crate) now: Timestamp,
+}
+
+/// A segment of the open round.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadedSegment {
+    pub(crate) segment: Segment,
+    pub(crate) loaded: u64,
+    pub(crate) superseded: u64,
+    pub(crate) rejected: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new(catalog: &str, connection: &ConnectionId) -> Self {
+        let schema = format!("{}.{}", sql::name(catalog), sql::name(connection.as_str()));
+        Self { schema, connection: connection.clone() }
+    }
+
+    /// Makes schema and tables where they are missing and takes the next fencing token.
+    pub(crate) fn take_over(&self, db: &Connection, job: &JobId, now: Timestamp) -> Result<i64> {
+        let what = "cannot prepare bobbin's tables in the destination";
+        let s = &self.schema;
+        db.execute_batch(&format!(
+            "CREATE SCHEMA IF NOT EXISTS {s};
+             CREATE TABLE IF NOT EXISTS {s}._bobbin_state (
+                 connection VARCHAR, format INTEGER, token BIGINT, state JSON, job VARCHAR,
+                 sequence BIGINT, updated_at TIMESTAMPTZ);
+             CREATE TABLE IF NOT EXISTS {s}._bobbin_segments (
+                 job VARCHAR, number BIGINT, stream VARCHAR, records BIGINT, loaded BIGINT,
+                 superseded BIGINT, rejected BIGINT, bytes BIGINT, loaded_at TIMESTAMPTZ);
+             CREATE TABLE IF NOT EXISTS {s}._bobbin_columns (
+                 stream VARCHAR, path JSON, type VARCHAR, is_primary BOOLEAN, name VARCHAR);
+             CREATE TABLE IF NOT EXISTS {s}._sdc_rejected (
+                 _sdc_rejected_at TIMESTAMPTZ, table_name VARCHAR, reason VARCHAR,
+                 record VARCHAR);"
+        ))
+        .doing(what)?;
+        let found: Option<(i32, i64)> = db
+            .query_row(
+                &format!("SELECT format, token FROM {s}._bobbin_state WHERE connection = ?"),
+                [self.connection.as_str()],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .doing(what)?;
+        let token = match found {
+            Some((format, _)) if format > FORMAT => {
+                return Err(Error::config("the tables were written by a newer bobbin")
+                    .with("schema", self.connection.as_str())
+                    .hint("use that version of bobbin or a later one"));
+            }
+            Some((_, token)) => {
+                db.execute(
+                    &format!("UPDATE {s}._bobbin_state SET token = token + 1 WHERE connection = ?"),
+                    [self.connection.as_str()],
+                )
+                .doing(what)?;
+                token + 1
+            }
+            None => {
+                db.execute(
+                    &format!("INSERT INTO {s}._bobbin_state VALUES (?, ?, 1, NULL, ?, NULL, make_timestamptz(?))"),
+                    params![self.connection.as_str(), FORMAT, job.as_str(), now.as_microsecond()],
+                )
+                .doing(what)?;
+                1
+            }
+        };
+        Ok(token)
+    }
+
+    /// The state and the greatest sequence.
+    pub(crate) fn state(&self, db: &Connection) -> Result<(Option<State>, Option<i64>)> {
+        let what = "cannot read the state from the destination";
+        let found: Option<(Option<String>, Option<i64>)> = db
+            .query_row(
+                &format!(
+                    "SELECT state::VARCHAR, sequence FROM {}._bobbin_state WHERE connection = ?",
+                    self.schema
+                ),
+                [self.connection.as_str()],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .doing(what)?;
+        let (state, sequence) = found.unwrap_or_default();
+        let state = state.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| {
+            Error::new(ErrorKind::InvalidData, "the state in the destination cannot be read")
+                .with("table", format!("{}._bobbin_state", self.connection))
+                .hint("restore the row from a backup, or reset the connection")
+                .caused_by(error)
+        })?;
+        Ok((state, sequence))
+    }
+
+    /// The segments that are durable.
+    pub(crate) fn segments(&self, db: &Connection) -> Result<Vec<SegmentId>> {
+        let what = "cannot read which segments the destination holds";
+        let mut statement = db
+            .prepare(&format!(
+                "SELECT job, number FROM {}._bobbin_segments ORDER BY job, number",
+                self.schema
+            ))
+            .doing(what)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
+            .doing(what)?;
+        let mut segments = Vec::new();
+        for row in rows {
+            let (job, number) = row.doing(what)?;
+            segments.push(SegmentId { job: job.into(), number: number as u64 });
+        }
+        Ok(segments)
+    }
+
+    /// Writes what becomes durable with the rows. Fails when somebody else took over.
+    pub(crate) fn commit(&self, db: &Connection, entry: &Entry<'_>) -> Result<()> {
+        let what = "cannot record the round in the destination";
+        let s = &self.schema;
+        let now = entry.now.as_microsecond();
+        for loaded in entry.segments {
+            let segment = &loaded.segment;
+            db.execute(
+                &format!("INSERT INTO {s}._bobbin_segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, make_timestamptz(?))"),
+                params![
+                    segment.id.job.as_str(),
+                    segment.id.number as i64,
+                    segment.stream.as_str(),
+                    segment.records as i64,
+                    loaded.loaded as i64,
+                    loaded.superseded as i64,
+                    loaded.rejected as i64,
+                    segment.bytes as i64,
+                    now
+                ],
+            )
+            .doing(what)?;
+        }
+        let state = entry
+            .state
+            .map(serde_json::to_string)
+            .transpose()
+            .map_err(|error| Error::bug("the state cannot be written").caused_by(error))?;
+        let changed = db
+            .execute(
+                &format!(
+                    "UPDATE {s}._bobbin_state
+                     SET state = coalesce(?, state), job = ?, updated_at = make_timestamptz(?),
+                         sequence = greatest(sequence, ?)
+                     WHERE connection = ? AND token = ?"
+                ),
+                params![
+                    state,
+                    entry.job.as_str(),
+                    now,
+                    entry.sequence,
+                    self.connection.as_str(),
+                    entry.token
+                ],
+            )
+            .doing(what)?;
+        if changed != 1 {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "another bobbin took over this connection; nothing of this round was saved",
+            )
+            .with("connection", &self.connection)
+            .hint("run one bobbin per connection; the next run continues where the other ended"));
+        }
+        Ok(())
+    }
+
+    /// Forgets segments of old jobs.
+    pub(crate) fn trim(&self, db: &Connection) -> Result<()> {
+        let s = &self.schema;
+        db.execute(
+            &format!(
+                "DELETE FROM {s}._bobbin_segments WHERE job < (
+                     SELECT min(job) FROM (
+                         SELECT DISTINCT job FROM {s}._bobbin_segments
+                         ORDER BY job DESC LIMIT {JOBS_KEPT}))"
+            ),
+            [],
+        )
+        .doing("cannot trim the list of segments")?;
+        Ok(())
+    }
+
+    /// The columns a stream's table was given.
+    pub(crate) fn columns(&self, db: &Connection, stream: &str) -> Result<Vec<Column>> {
+        let what = "cannot read the column map";
+        let mut statement = db
+            .prepare(&format!(
+                "SELECT path::VARCHAR, type, is_primary, name FROM {}._bobbin_columns
+                 WHERE stream = ? ORDER BY rowid",
+                self.schema
+            ))
+            .doing(what)?;
+        let rows = statement
+            .query_map([stream], |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, bool>(2)?,
+                    row.get::<_, String>(3)?,
+                ))
+            })
+            .doing(what)?;
+        let mut columns = Vec::new();
+        for row in rows {
+            let (path, ty, primary, name) = row.doing(what)?;
+            let path = serde_json::from_str(&path).ok();
+            let (Some(path), Some(ty)) = (path, ColumnType::from_suffix(&ty)) else {
+                return Err(Error::config("the column map holds an entry of a newer bobbin")
+                    .with("stream", stream)
+                    .with("column", name)
+                    .hint("use that version of bobbin or a later one"));
+            };
+            columns.push(Column { path, ty, name, primary, description: None });
+        }
+        Ok(columns)
+    }
+
+    /// Remembers columns.
+    pub(crate) fn add_columns(
+        &self,
+        db: &Connection,
+        stream: &str,
+        columns: &[(usize, Column)],
+        known: usize,
+    ) -> Result<()> {
+        let what = "cannot write the column map";
+        let mut insert = db
+            .prepare(&format!("INSERT INTO {}._bobbin_columns VALUES (?, ?, ?, ?, ?)", self.schema))
+            .doing(what)?;
+        // Columns that were known and are made anew are in the map already.
+        for (_, column) in columns.iter().filter(|(position, _)| *position >= known) {
+            let path = serde_json::to_string(&column.path)
+                .map_err(|error| Error::bug("a path cannot be written").caused_by(error))?;
+            insert
+                .execute(params![stream, path, column.ty.suffix(), column.primary, column.name])
+                .doing(what)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! The DuckDB destination, alone with its native library.
+//!
+//! [`DuckDb`] is the entry. A connection's tables live in a schema of its own in one database
+//! file; rows, rejected rows, the ledger of segments and the state become durable in one
+//! transaction. How records become typed columns is `bobbin-load`'s; what is here is what only
+//! DuckDB needs: opening and locking the file, DDL, appending, replacing older versions.
+
+mod config;
+mod database;
+mod destination;
+mod error;
+mod filter;
+mod ledger;
+mod loader;
+mod merge;
+pub mod query;
+mod sql;
+mod table;
+
+pub use config::Config;
+pub use destination::DuckDb;

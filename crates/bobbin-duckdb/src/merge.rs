@@ -1,0 +1,235 @@
+//! Upsert: of several rows with one key only the newest version stays.
+//!
+//! Rows are appended first and older versions deleted afterwards, once per segment: that reads
+//! the key column once, deletes mostly rows that were there before, and leaves the rows of a
+//! first load, whose keys are new, untouched.
+
+use std::collections::hash_map::Entry;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{Field, Int64Type, Schema};
+use bobbin_core::{Error, Result};
+use bobbin_load::shape::batch::{Batch, KeyBytes};
+use bobbin_load::shape::version::{Part, Version};
+use duckdb::Connection;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::error::Doing;
+use crate::filter::KeyFilter;
+use crate::sql;
+use crate::table::Table;
+
+/// Segments whose keys are looked up in the table before all its keys are read into a filter.
+const LOOK_UPS: u32 = 4;
+
+/// The rows of one segment whose keys may have been in the table before.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Keys of these rows, one batch per batch of the segment that had some.
+    keys: Vec<RecordBatch>,
+    /// Their sequences, which tell them from rows that were there before.
+    sequences: FxHashSet<i64>,
+    /// Positions of the version fields' columns, of the latest batch.
+    versions: Vec<Vec<usize>>,
+    key_positions: Vec<usize>,
+}
+
+impl Touched {
+    /// Notes which rows of a batch may replace others. Call before or after appending it.
+    pub(crate) fn note(&mut self, table: &mut Table, batch: &Batch) -> Result<()> {
+        if batch.keys.is_empty() || batch.rows == 0 {
+            return Ok(());
+        }
+        let keys = batch.key_bytes();
+        let known: UInt32Array = match &mut table.filter {
+            Some(filter) => (0..batch.rows)
+                .filter(|&row| filter.insert(keys.at(row)))
+                .map(|row| row as u32)
+                .collect(),
+            None => (0..batch.rows as u32).collect(),
+        };
+        if table.filter.as_ref().is_some_and(KeyFilter::is_too_large) {
+            table.filter = None;
+        }
+        self.versions.clone_from(&batch.versions);
+        self.key_positions.clone_from(&batch.keys);
+        if known.is_empty() {
+            return Ok(());
+        }
+        let bug = |error| Error::bug("the keys do not form a batch").caused_by(error);
+        let mut fields = Vec::new();
+        let mut arrays = Vec::new();
+        for (n, &position) in batch.keys.iter().enumerate() {
+            let column = batch
+                .column(position)
+                .ok_or_else(|| Error::bug("a batch is without one of its key columns"))?;
+            arrays.push(take(column, &known, None).map_err(bug)?);
+            fields.push(Field::new(format!("k{n}"), column.data_type().clone(), true));
+        }
+        let schema = std::sync::Arc::new(Schema::new(fields));
+        self.keys.push(RecordBatch::try_new(schema, arrays).map_err(bug)?);
+        for row in known.values() {
+            self.sequences.insert(batch.sequence[*row as usize]);
+        }
+        Ok(())
+    }
+
+    /// Deletes every row that a newer version of its key makes superfluous; gives how many of
+    /// them came with this segment.
+    pub(crate) fn settle(self, db: &Connection, table: &mut Table) -> Result<u64> {
+        if self.keys.is_empty() {
+            return Ok(0);
+        }
+        let what = "cannot look up earlier versions";
+        self.fill_keys(db, table)?;
+        let (own, statement) = self.query(table)?;
+        let mut winners: FxHashMap<Vec<u8>, (Version, i64)> = FxHashMap::default();
+        let mut losers: Vec<i64> = Vec::new();
+        let mut superseded = 0;
+        let mut statement = db.prepare(&statement).doing(what)?;
+        for rows in statement.query_arrow([]).doing(what)? {
+            let columns = rows.columns();
+            let ids = columns[0].as_primitive::<Int64Type>();
+            let sequences = columns[1].as_primitive::<Int64Type>();
+            let key_columns: Vec<&ArrayRef> = columns[2..2 + own.keys].iter().collect();
+            let keys = KeyBytes::of(&key_columns, rows.num_rows());
+            for row in 0..rows.num_rows() {
+                let mut at = 2 + own.keys;
+                let mut parts = Vec::with_capacity(own.versions.len());
+                for &count in &own.versions {
+                    parts.push(Part::at(&columns[at..at + count], row));
+                    at += count;
+                }
+                let candidate = (Version { parts, sequence: sequences.value(row) }, ids.value(row));
+                let loser = match winners.entry(keys.at(row).to_vec()) {
+                    Entry::Vacant(place) => {
+                        place.insert(candidate);
+                        continue;
+                    }
+                    Entry::Occupied(mut place) if candidate > *place.get() => {
+                        place.insert(candidate)
+                    }
+                    Entry::Occupied(_) => candidate,
+                };
+                superseded += u64::from(self.sequences.contains(&loser.0.sequence));
+                losers.push(loser.1);
+            }
+        }
+        drop(statement);
+        drop(winners);
+        delete(db, table, &losers)?;
+        table.look_ups += 1;
+        if table.filter.is_none() && table.look_ups == LOOK_UPS {
+            table.filter = self.read_keys(db, table)?;
+        }
+        Ok(superseded)
+    }
+
+    fn fill_keys(&self, db: &Connection, table: &Table) -> Result<()> {
+        let what = "cannot look up earlier versions";
+        let columns: Vec<String> = self
+            .key_positions
+            .iter()
+            .enumerate()
+            .map(|(n, &position)| {
+                Ok(format!("k{n} {}", sql::column_type(table.column(position)?.ty)))
+            })
+            .collect::<Result<_>>()?;
+        db.execute_batch(&format!(
+            "CREATE OR REPLACE TEMP TABLE bobbin_keys ({})",
+            columns.join(", ")
+        ))
+        .doing(what)?;
+        let mut appender =
+            db.appender_to_catalog_and_db("bobbin_keys", "temp", "main").doing(what)?;
+        for keys in &self.keys {
+            appender.append_record_batch(keys.clone()).doing(what)?;
+        }
+        appender.flush().doing(what)
+    }
+
+    /// The statement that reads all rows with these keys, and what its columns are.
+    fn query(&self, table: &Table) -> Result<(Shape, String)> {
+        let mut select = vec!["t.rowid".to_owned(), "t._sdc_sequence".to_owned()];
+        let mut on = Vec::new();
+        for (n, &position) in self.key_positions.iter().enumerate() {
+            let column = format!("t.{}", sql::name(&table.column(position)?.name));
+            on.push(format!("{column} = k.k{n}"));
+            select.push(column);
+        }
+        let mut versions = Vec::new();
+        for positions in &self.versions {
+            // A column that no record so far gave a value is not there.
+            let there: Vec<_> =
+                positions.iter().filter_map(|&position| table.column(position).ok()).collect();
+            versions.push(there.len());
+            select.extend(there.iter().map(|column| format!("t.{}", sql::name(&column.name))));
+        }
+        let statement = format!(
+            "SELECT {} FROM {} AS t SEMI JOIN temp.main.bobbin_keys AS k ON {}",
+            select.join(", "),
+            table.place.sql(),
+            on.join(" AND ")
+        );
+        Ok((Shape { keys: self.key_positions.len(), versions }, statement))
+    }
+
+    /// Reads all keys of the table.
+    fn read_keys(&self, db: &Connection, table: &Table) -> Result<Option<KeyFilter>> {
+        let what = "cannot read the table's keys";
+        let columns: Vec<String> = self
+            .key_positions
+            .iter()
+            .map(|&position| Ok(sql::name(&table.column(position)?.name)))
+            .collect::<Result<_>>()?;
+        let mut filter = KeyFilter::new();
+        let mut statement = db
+            .prepare(&format!("SELECT {} FROM {}", columns.join(", "), table.place.sql()))
+            .doing(what)?;
+        for rows in statement.stream_arrow([]).doing(what)? {
+            let keys = KeyBytes::of(&rows.columns().iter().collect::<Vec<_>>(), rows.num_rows());
+            for row in 0..rows.num_rows() {
+                filter.insert(keys.at(row));
+            }
+            if filter.is_too_large() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(filter))
+    }
+}
+
+/// How the columns of the look-up divide: keys, then the columns of each version field.
+struct Shape {
+    keys: usize,
+    versions: Vec<usize>,
+}
+
+fn delete(db: &Connection, table: &Table, rows: &[i64]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let what = "cannot replace earlier versions";
+    db.execute_batch("CREATE OR REPLACE TEMP TABLE bobbin_rows (id BIGINT)").doing(what)?;
+    let mut appender = db.appender_to_catalog_and_db("bobbin_rows", "temp", "main").doing(what)?;
+    appender.append_rows(rows.iter().map(|row| [row])).doing(what)?;
+    appender.flush().doing(what)?;
+    drop(appender);
+    let deleted = db
+        .execute(
+            &format!(
+                "DELETE FROM {} WHERE rowid IN (SELECT id FROM temp.main.bobbin_rows)",
+                table.place.sql()
+            ),
+            [],
+        )
+        .map_err(|error| table.error(what, error))?;
+    if deleted != rows.len() {
+        return Err(Error::bug("not as many earlier versions were deleted as were found")
+            .with("table", &table.place.table)
+            .with("found", rows.len())
+            .with("deleted", deleted));
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Rows, rejected rows, ledger and state are one transaction.
+
+use std::io::{BufRead, Cursor, Read};
+
+use bobbin_core::ErrorKind;
+
+use crate::support::{Place, job, load, numbered, segment, state, stream};
+
+#[test]
+fn a_round_without_commit_leaves_everything_as_before() {
+    let place = Place::new();
+    let stream = stream();
+    job(&place, &stream, "1", 1, &[r#"{"id":"a","rev":1,"name":"A"}"#]);
+    let before = place.dump("things");
+
+    for end in ["drop", "rollback"] {
+        let mut loader = place.open("2");
+        let receipt = load(
+            &mut loader,
+            &stream,
+            "2",
+            1,
+            &numbered(
+                10,
+                &[
+                    r#"{"id":"a","rev":2,"name":"changed","brand_new":true}"#,
+                    r#"{"id":"b","rev":1}"#,
+                    r#"{"name":"no id"}"#,
+                ],
+            ),
+        )
+        .unwrap();
+        assert_eq!((receipt.loaded, receipt.rejected), (2, 1));
+        if end == "rollback" {
+            loader.rollback().unwrap();
+            loader.finish().unwrap();
+        } else {
+            drop(loader);
+        }
+        assert_eq!(place.dump("things"), before, "{end}");
+        assert_eq!(place.one("SELECT count(*) FROM crm._sdc_rejected"), "0");
+        assert_eq!(
+            place.one("SELECT count(*) FROM crm._bobbin_columns WHERE name = 'brand_new'"),
+            "0"
+        );
+    }
+
+    // The round can be repeated, in one session with its rollback too.
+    let mut loader = place.open("3");
+    let recovered = loader.recover().unwrap();
+    assert_eq!(recovered.state, Some(state("1")));
+    assert_eq!(recovered.sequence, Some(1));
+    assert_eq!(recovered.segments.len(), 1);
+    let text = numbered(10, &[r#"{"id":"a","rev":2,"name":"changed","brand_new":true}"#]);
+    load(&mut loader, &stream, "3", 1, &text).unwrap();
+    loader.rollback().unwrap();
+    let receipt = load(&mut loader, &stream, "3", 1, &text).unwrap();
+    assert_eq!(receipt.changes, ["things: added column brand_new"]);
+    loader.commit(Some(&state("3"))).unwrap();
+    let recovered = loader.recover().unwrap();
+    assert_eq!((recovered.state, recovered.sequence), (Some(state("3")), Some(10)));
+    loader.finish().unwrap();
+    assert_eq!(place.one("SELECT brand_new FROM crm.things"), "true");
+}
+
+#[test]
+fn a_segment_is_loaded_once() {
+    let place = Place::new();
+    let stream = stream();
+    let text = numbered(1, &[r#"{"id":"a"}"#, r#"{"name":"no id"}"#]);
+    let mut loader = place.open("1");
+    load(&mut loader, &stream, "1", 1, &text).unwrap();
+    let again = load(&mut loader, &stream, "1", 1, &text).unwrap();
+    assert_eq!(again, Default::default(), "in the same round");
+    loader.commit(Some(&state("x"))).unwrap();
+    let again = load(&mut loader, &stream, "1", 1, &text).unwrap();
+    assert_eq!(again, Default::default(), "in the same session");
+    loader.commit(None).unwrap();
+    drop(loader);
+    let mut loader = place.open("2");
+    assert_eq!(
+        loader.recover().unwrap().state,
+        Some(state("x")),
+        "a commit without state keeps it"
+    );
+    let again = load(&mut loader, &stream, "1", 1, &text).unwrap();
+    assert_eq!(again, Default::default(), "in a later session");
+    loader.commit(None).unwrap();
+    drop(loader);
+    assert_eq!(place.one("SELECT count(*) FROM crm._sdc_rejected"), "1");
+    assert_eq!(
+        place.query(
+            "SELECT stream, records, loaded, superseded, rejected FROM crm._bobbin_segments"
+        ),
+        [["things", "2", "1", "0", "1"].map(|text| Some(text.to_owned()))]
+    );
+}
+
+#[test]
+fn rejected_records_are_kept_with_their_reason() {
+    let place = Place::new();
+    let stream = stream();
+    job(
+        &place,
+        &stream,
+        "1",
+        1,
+        &[
+            r#"{"id":"a"}"#,
+            r#"{"id":null,"name":"nobody"}"#,
+            r#"{"id":"b","name":"\ud800"}"#,
+            r#"{"_sdc_rejected":{"reason":"by the tap","record":"{\"x\""}}"#,
+            r#"{"id":"c"}"#,
+        ],
+    );
+    assert_eq!(place.one("SELECT string_agg(id, ',' ORDER BY id) FROM crm.things"), "a,c");
+    let rejected =
+        place.query("SELECT table_name, reason, record FROM crm._sdc_rejected ORDER BY reason");
+    assert_eq!(rejected.len(), 3);
+    assert_eq!(rejected[0], ["things", "by the tap", "{\"x\""].map(|text| Some(text.to_owned())));
+    assert!(
+        rejected[2][1].as_ref().unwrap().starts_with("the key `id` is missing"),
+        "{rejected:?}"
+    );
+    assert!(rejected[2][2].as_ref().unwrap().contains("nobody"));
+    assert_eq!(
+        place.one(
+            "SELECT bool_and(_sdc_rejected_at > now() - INTERVAL 1 HOUR) FROM crm._sdc_rejected"
+        ),
+        "true"
+    );
+}
+
+#[test]
+fn who_opens_later_fences_the_other_off() {
+    let place = Place::new();
+    let stream = stream();
+    let mut first = place.open("1");
+    load(&mut first, &stream, "1", 1, &numbered(1, &[r#"{"id":"a","name":"first"}"#])).unwrap();
+    first.commit(Some(&state("1"))).unwrap();
+    let mut second = place.open("2");
+    load(&mut first, &stream, "1", 2, &numbered(2, &[r#"{"id":"b","name":"first"}"#])).unwrap();
+    let error = first.commit(Some(&state("late"))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    load(&mut second, &stream, "2", 1, &numbered(3, &[r#"{"id":"c","name":"second"}"#])).unwrap();
+    second.commit(Some(&state("2"))).unwrap();
+    drop((first, second));
+    assert_eq!(place.one("SELECT string_agg(id, ',' ORDER BY id) FROM crm.things"), "a,c");
+    assert_eq!(place.open("3").recover().unwrap().state, Some(state("2")));
+}
+
+/// A reader that fails half way, as a spool with a bad frame does.
+struct Failing(Cursor<Vec<u8>>);
+
+impl Read for Failing {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl BufRead for Failing {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        if self.0.position() as usize == self.0.get_ref().len() {
+            return Err(std::io::Error::other("bad frame"));
+        }
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.0.consume(count);
+    }
+}
+
+#[test]
+fn a_load_that_failed_cannot_be_committed() {
+    let place = Place::new();
+    let stream = stream();
+    let mut loader = place.open("1");
+    let records: Vec<String> = (0..5000).map(|n| format!("{{\"id\":\"{n}\"}}")).collect();
+    let records: Vec<&str> = records.iter().map(String::as_str).collect();
+    let text = numbered(1, &records);
+    let mut lines = Failing(Cursor::new(text.clone().into_bytes()));
+    let error = loader.load(&stream, &segment(&stream, "1", 1, 5000), &mut lines).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("segment: 1/000001"), "{error}");
+    assert!(loader.commit(Some(&state("wrong"))).is_err());
+    loader.rollback().unwrap();
+    load(&mut loader, &stream, "1", 1, &text).unwrap();
+    loader.commit(Some(&state("right"))).unwrap();
+    loader.finish().unwrap();
+    assert_eq!(place.one("SELECT count(*) FROM crm.things"), "5000");
+    assert_eq!(place.open("2").recover().unwrap().state, Some(state("right")));
+}

@@ -1,0 +1,360 @@
+//! One job from its beginning to its report.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use bobbin_core::catalog::{Catalog, Selection};
+use bobbin_core::destination::{Destination, Loader, Recovered};
+use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::report::{Event, Level};
+use bobbin_core::state::State;
+use bobbin_core::tap::{Completeness, Context, StreamOutcome, SyncRequest, Tap};
+use bobbin_core::{Error, ErrorKind, Result};
+use jiff::Timestamp;
+
+use crate::extract::{self, Spooling};
+use crate::ledger::Ledger;
+use crate::load::{Loaded, Loading, Rounds};
+use crate::report::{Outcome, RunReport, TableReport, Tally};
+use crate::spool::{Limits, Spool};
+
+/// Runs jobs. Everything it keeps is below one directory: `ledger.sqlite` and `spool/`.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    home: PathBuf,
+    /// Records per segment and commit, in place of what the destination asks for.
+    pub rows_per_commit: Option<u64>,
+    /// Bounds of the spool's segments.
+    pub limits: Limits,
+    /// When rounds are committed.
+    pub rounds: Rounds,
+    /// Compressed bytes the spool may hold before the extraction waits for the destination.
+    pub most_spool_bytes: u64,
+}
+
+/// What to run.
+pub struct RunRequest<'a> {
+    /// Whose job it is.
+    pub connection: &'a ConnectionId,
+    /// Where records come from.
+    pub tap: &'a mut dyn Tap,
+    /// Where rows go.
+    pub destination: &'a dyn Destination,
+    /// What was chosen.
+    pub selection: &'a Selection,
+}
+
+/// What both sides of a job came to.
+struct Ends {
+    catalog: Catalog,
+    outcomes: Vec<StreamOutcome>,
+    loaded: Loaded,
+    resumed_segments: u64,
+    error: Option<Error>,
+}
+
+impl Engine {
+    /// An engine that keeps its files below `home`, which is made when missing.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self {
+            home: home.into(),
+            rows_per_commit: None,
+            limits: Limits::default(),
+            rounds: Rounds::default(),
+            most_spool_bytes: 8 << 30,
+        }
+    }
+
+    /// Where this engine keeps its files.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Opens the ledger.
+    pub fn ledger(&self) -> Result<Ledger> {
+        std::fs::create_dir_all(&self.home).map_err(|error| {
+            Error::io("cannot make bobbin's directory", error)
+                .with("path", self.home.display())
+                .hint("choose a directory that can be written with `home` in the file or --home")
+        })?;
+        Ledger::open(&self.home.join("ledger.sqlite"))
+    }
+
+    /// Runs one job to its end.
+    ///
+    /// An error means that no job began (another one is running, the ledger cannot be opened).
+    /// Once a job began there is always a report, which holds the error if there was one.
+    pub fn run(&self, cx: Context<'_>, request: RunRequest<'_>) -> Result<RunReport> {
+        let ledger = self.ledger()?;
+        let spool = Spool::open(&self.home.join("spool"), request.connection)?;
+        let started = cx.clock.now();
+        let job = JobId::from(started.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
+        ledger.begin(&job, request.connection, started)?;
+
+        let tally = Tally::new(cx.log, cx.clock);
+        let cx = Context { log: &tally, ..cx };
+        let connection = request.connection.clone();
+        let mut ends = Ends {
+            catalog: Catalog::default(),
+            outcomes: Vec::new(),
+            loaded: Loaded::default(),
+            resumed_segments: 0,
+            error: None,
+        };
+        let selection = request.selection;
+        if let Err(error) = self.drive(cx, request, &ledger, &spool, &job, &mut ends) {
+            ends.error = Some(error);
+        }
+        let ended = cx.clock.now();
+        let report = conclude(ends, selection, tally, job, connection, started, ended);
+        ledger.end(&report)?;
+        Ok(report)
+    }
+
+    fn drive(
+        &self,
+        cx: Context<'_>,
+        request: RunRequest<'_>,
+        ledger: &Ledger,
+        spool: &Spool,
+        job: &JobId,
+        ends: &mut Ends,
+    ) -> Result<()> {
+        let RunRequest { connection, tap, destination, selection } = request;
+        let rows = self.rows_per_commit.unwrap_or_else(|| destination.rows_per_commit()).max(1);
+        let rounds = Rounds { records: rows, ..self.rounds };
+        let mut loader = destination.open(&cx, connection, job)?;
+        let save_state = |state: &State| ledger.save_state(connection, state, cx.clock.now());
+        let recovered = resume(cx, &mut *loader, spool, rounds, &save_state, ends)?;
+        let state = recovered.state.unwrap_or_default();
+        if state.bookmarks.is_empty() && ledger.state(connection)?.is_some() {
+            cx.log.event(Event::Notice {
+                level: Level::Warn,
+                stream: None,
+                message: "the destination holds no state of this connection although earlier jobs saved one (a new or restored database): everything is extracted again from the start date".into(),
+            });
+        }
+
+        let catalog = tap.discover(&cx)?;
+        ends.catalog = catalog.clone();
+        let first_sequence = sequence_after(cx.clock.now(), recovered.sequence);
+        let mut writer =
+            spool.writer(job, first_sequence, Limits { records: rows, ..self.limits })?;
+        for stream in &catalog.streams {
+            // So that a state after which nothing came finds a stream to travel with.
+            bobbin_core::tap::Output::schema(&mut writer, &selection.prune(stream))?;
+        }
+        let held_bytes = Arc::clone(&writer.held_bytes);
+        let flags = extract::Loading::default();
+        let (announce, sealed) = mpsc::channel();
+        let mut spooling = Spooling::new(writer, announce, cx, self.most_spool_bytes, &flags);
+        let sync_request = SyncRequest { catalog: &catalog, selection, state: &state };
+        let mut loading = Loading::new(&mut *loader, spool, cx, rounds, &save_state);
+        loading.held_bytes = Some(&held_bytes);
+
+        let (extracted, followed) = std::thread::scope(|scope| {
+            let extraction =
+                std::thread::Builder::new().name("extract".into()).spawn_scoped(scope, move || {
+                    let outcomes = tap.sync(&cx, &sync_request, &mut spooling);
+                    let sealed = spooling.finish();
+                    // Dropping the spooling closes the channel: the loader then ends too.
+                    drop(spooling);
+                    match (outcomes, sealed) {
+                        (Ok(_), Err(error)) | (Err(error), _) => Err(error),
+                        (Ok(outcomes), Ok(())) => Ok(outcomes),
+                    }
+                });
+            let followed = loading.follow(&sealed);
+            if followed.is_err() {
+                flags.stopped.store(true, Ordering::Relaxed);
+            }
+            let extracted = match extraction {
+                Ok(thread) => {
+                    thread.join().unwrap_or_else(|_| Err(Error::bug("the extraction panicked")))
+                }
+                Err(error) => Err(Error::io("cannot start the extraction's thread", error)),
+            };
+            (extracted, followed)
+        });
+        let now_loaded = loading.loaded;
+        ends.loaded.absorb(now_loaded);
+        let mut error = None;
+        match extracted {
+            Ok(outcomes) => ends.outcomes = outcomes,
+            Err(e) => error = Some(e),
+        }
+        if let Err(e) = followed {
+            let e = e.wrap("loading failed; what was extracted is kept in the spool and is loaded by the next job");
+            error = Some(match error {
+                Some(first) if first.kind() != ErrorKind::Cancelled => {
+                    cx.log.event(Event::Notice {
+                        level: Level::Error,
+                        stream: None,
+                        message: e.report(),
+                    });
+                    first
+                }
+                _ => e,
+            });
+        } else {
+            match loader.finish() {
+                Err(e) if error.is_none() => error = Some(e),
+                _ => {}
+            }
+        }
+        error.map_or(Ok(()), Err)
+    }
+}
+
+/// Loads what earlier jobs had sealed and not loaded; gives what the destination then holds.
+fn resume(
+    cx: Context<'_>,
+    loader: &mut dyn Loader,
+    spool: &Spool,
+    rounds: Rounds,
+    save_state: &dyn Fn(&State) -> Result<()>,
+    ends: &mut Ends,
+) -> Result<Recovered> {
+    let recovered = loader.recover()?;
+    let leftovers = spool.recover()?;
+    if leftovers.sealed.is_empty() && leftovers.unreadable.is_empty() {
+        spool.sweep()?;
+        return Ok(recovered);
+    }
+    let mut loading = Loading::new(loader, spool, cx, rounds, save_state);
+    for (path, reason) in leftovers.unreadable {
+        let aside = spool.quarantine(&path)?;
+        loading.hold_state();
+        cx.log.event(Event::Notice {
+            level: Level::Error,
+            stream: None,
+            message: format!(
+                "a segment an earlier job left cannot be used and was set aside as {}; its records are extracted again now: {reason}",
+                aside.display()
+            ),
+        });
+    }
+    let mut resumed = 0;
+    for sealed in leftovers.sealed {
+        cx.cancel.check()?;
+        if recovered.segments.contains(&sealed.segment.id) {
+            spool.release(&sealed)?;
+        } else {
+            resumed += 1;
+            loading.add(sealed)?;
+        }
+    }
+    loading.commit()?;
+    // What a damaged leftover held is extracted again by this very job.
+    let loaded = Loaded { corrupt: Vec::new(), ..loading.loaded };
+    ends.loaded.absorb(loaded);
+    ends.resumed_segments = resumed;
+    if resumed > 0 {
+        cx.log.event(Event::Notice {
+            level: Level::Info,
+            stream: None,
+            message: format!("loaded {resumed} segments that an earlier job had extracted"),
+        });
+    }
+    spool.sweep()?;
+    loader.recover()
+}
+
+impl Loaded {
+    fn absorb(&mut self, other: Loaded) {
+        for (stream, receipt) in other.streams {
+            let sum = self.streams.entry(stream).or_default();
+            sum.loaded += receipt.loaded;
+            sum.superseded += receipt.superseded;
+            sum.rejected += receipt.rejected;
+        }
+        self.state = other.state.or(self.state.take());
+        self.corrupt.extend(other.corrupt);
+    }
+}
+
+/// `_sdc_sequence` is the Unix epoch in nanoseconds (`stitch-behaviour.md` 7.2) and must grow
+/// even if the clock was set back.
+fn sequence_after(now: Timestamp, last: Option<i64>) -> i64 {
+    let now = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX / 2);
+    now.max(last.map_or(0, |last| last.saturating_add(1)))
+}
+
+fn conclude(
+    ends: Ends,
+    selection: &Selection,
+    tally: Tally<'_>,
+    job: JobId,
+    connection: ConnectionId,
+    started: Timestamp,
+    ended: Timestamp,
+) -> RunReport {
+    let mut numbers = tally.into_numbers();
+    let mut tables = Vec::new();
+    for stream in ends.catalog.streams.iter().filter(|stream| selection.contains(&stream.name)) {
+        let mut table = numbers.tables.remove(&stream.name).unwrap_or_default().report;
+        table.stream = stream.name.to_string();
+        if let Some(receipt) = ends.loaded.streams.get(&stream.name) {
+            table.loaded = receipt.loaded;
+            table.unchanged = receipt.superseded;
+            table.rejected += receipt.rejected;
+        }
+        let outcome = ends.outcomes.iter().find(|outcome| outcome.stream == stream.name);
+        table.reached = outcome.and_then(|outcome| outcome.reached);
+        (table.outcome, table.reason) = describe(outcome, ends.error.as_ref());
+        tables.push(table);
+    }
+    // Streams the credentials do not allow are not in the catalog but in the outcomes.
+    for outcome in &ends.outcomes {
+        if ends.catalog.stream(&outcome.stream).is_none() {
+            let (word, reason) = describe(Some(outcome), None);
+            tables.push(TableReport {
+                stream: outcome.stream.to_string(),
+                outcome: word,
+                reason,
+                ..TableReport::default()
+            });
+        }
+    }
+    let all_complete =
+        ends.outcomes.iter().all(|outcome| matches!(outcome.completeness, Completeness::Complete))
+            && ends.loaded.corrupt.is_empty();
+    let outcome = match &ends.error {
+        Some(error) if error.kind() == ErrorKind::Cancelled => Outcome::Interrupted,
+        Some(_) => Outcome::Failed,
+        None if all_complete => Outcome::Complete,
+        None => Outcome::Incomplete,
+    };
+    RunReport {
+        job,
+        connection,
+        started,
+        ended,
+        outcome,
+        calls: numbers.calls,
+        calls_wasted: numbers.calls_wasted,
+        rate_wait_seconds: numbers.rate_wait_seconds,
+        bytes: tables.iter().map(|table| table.bytes).sum(),
+        tables,
+        resumed_segments: ends.resumed_segments,
+        changes: numbers.changes,
+        notices: numbers.notices,
+        error: ends.error.as_ref().map(Error::report),
+        error_kind: ends.error.as_ref().map(Error::kind),
+    }
+}
+
+fn describe(outcome: Option<&StreamOutcome>, error: Option<&Error>) -> (String, Option<String>) {
+    match outcome.map(|outcome| &outcome.completeness) {
+        Some(Completeness::Complete) => ("complete".into(), None),
+        Some(Completeness::Incomplete { reason }) => ("incomplete".into(), Some(reason.clone())),
+        Some(Completeness::Unreadable { reason }) => ("unreadable".into(), Some(reason.clone())),
+        Some(Completeness::Failed(error)) => ("failed".into(), Some(error.report())),
+        None => (
+            "not finished".into(),
+            error.map(|error| format!("the job ended before: {}", error.message())),
+        ),
+    }
+}

@@ -1,0 +1,196 @@
+//! The ledger: jobs and their reports in one SQLite file, for `bobbin status`.
+//!
+//! It is a record of what happened and a cache of the state; the truth about rows and bookmarks
+//! is in the destination. A lost ledger costs history, never data.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::state::State;
+use bobbin_core::{Error, ErrorKind, Result};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::report::RunReport;
+
+/// Migrations in order; the ledger's version is how many were applied.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE jobs (
+        connection TEXT NOT NULL,
+        id TEXT NOT NULL,
+        started TEXT NOT NULL,
+        ended TEXT,
+        outcome TEXT,
+        report TEXT,
+        PRIMARY KEY (connection, id)
+    ) STRICT;
+    CREATE TABLE states (
+        connection TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        saved TEXT NOT NULL
+    ) STRICT;
+"];
+
+/// An open ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    sqlite: Connection,
+}
+
+/// A job as the ledger knows it. Without a report it is running, or its process ended abruptly.
+#[derive(Clone, Debug)]
+pub struct JobRow {
+    /// Which.
+    pub id: JobId,
+    /// When it began.
+    pub started: Timestamp,
+    /// How it ended, with everything it said.
+    pub report: Option<RunReport>,
+}
+
+impl Ledger {
+    /// Opens the ledger at `path`, making or migrating it when needed. A ledger of a newer
+    /// bobbin is refused.
+    pub fn open(path: &Path) -> Result<Self> {
+        let failed = |error: rusqlite::Error| ledger_error("cannot open the ledger", error, path);
+        let mut sqlite = Connection::open(path).map_err(failed)?;
+        sqlite.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+        sqlite.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        sqlite.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        let transaction = sqlite
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        let version: usize = transaction
+            .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
+            .map_err(failed)? as usize;
+        if version > MIGRATIONS.len() {
+            return Err(Error::config("the ledger was written by a newer bobbin")
+                .with("path", path.display())
+                .with("version", version)
+                .with("known_version", MIGRATIONS.len())
+                .hint("use that version of bobbin, or move the file away: only the history of jobs is in it, never data"));
+        }
+        for (n, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+            transaction.execute_batch(migration).map_err(failed)?;
+            transaction.pragma_update(None, "user_version", n as i64 + 1).map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)?;
+        Ok(Self { sqlite })
+    }
+
+    /// Notes that a job began.
+    pub fn begin(&self, job: &JobId, connection: &ConnectionId, now: Timestamp) -> Result<()> {
+        self.sqlite
+            .execute(
+                "INSERT INTO jobs (id, connection, started) VALUES (?1, ?2, ?3)",
+                params![job.as_str(), connection.as_str(), now.to_string()],
+            )
+            .map_err(|error| self.error("cannot note the job's beginning", error))?;
+        Ok(())
+    }
+
+    /// Notes how a job ended.
+    pub fn end(&self, report: &RunReport) -> Result<()> {
+        let text = serde_json::to_string(report)
+            .map_err(|error| Error::bug("cannot write a report as JSON").caused_by(error))?;
+        self.sqlite
+            .execute(
+                "UPDATE jobs SET ended = ?2, outcome = ?3, report = ?4 WHERE id = ?1 AND connection = ?5",
+                params![report.job.as_str(), report.ended.to_string(), report.outcome.word(), text, report.connection.as_str()],
+            )
+            .map_err(|error| self.error("cannot note the job's end", error))?;
+        Ok(())
+    }
+
+    /// The latest jobs of a connection, newest first.
+    pub fn jobs(&self, connection: &ConnectionId, most: u32) -> Result<Vec<JobRow>> {
+        let failed = |error| self.error("cannot read the jobs", error);
+        let mut statement = self
+            .sqlite
+            .prepare("SELECT id, started, report FROM jobs WHERE connection = ?1 ORDER BY id DESC LIMIT ?2")
+            .map_err(failed)?;
+        let rows = statement
+            .query_map(params![connection.as_str(), most], |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, Option<String>>(2)?,
+                ))
+            })
+            .map_err(failed)?;
+        let mut jobs = Vec::new();
+        for row in rows {
+            let (id, started, report) = row.map_err(failed)?;
+            jobs.push(JobRow {
+                id: id.into(),
+                started: started.parse().unwrap_or(Timestamp::UNIX_EPOCH),
+                report: report.and_then(|text| serde_json::from_str(&text).ok()),
+            });
+        }
+        Ok(jobs)
+    }
+
+    /// The state last seen durable in the destination, as a backup of it.
+    pub fn state(&self, connection: &ConnectionId) -> Result<Option<State>> {
+        let text: Option<String> = self
+            .sqlite
+            .query_row(
+                "SELECT state FROM states WHERE connection = ?1",
+                params![connection.as_str()],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(|error| self.error("cannot read the state", error))?;
+        text.map(|text| {
+            serde_json::from_str(&text).map_err(|error| {
+                Error::new(ErrorKind::InvalidData, "the ledger's copy of the state is damaged")
+                    .caused_by(error)
+            })
+        })
+        .transpose()
+    }
+
+    /// Keeps a copy of a state that the destination has committed.
+    pub fn save_state(
+        &self,
+        connection: &ConnectionId,
+        state: &State,
+        now: Timestamp,
+    ) -> Result<()> {
+        let text = serde_json::to_string(state)
+            .map_err(|error| Error::bug("cannot write a state as JSON").caused_by(error))?;
+        self.sqlite
+            .execute(
+                "INSERT INTO states (connection, version, state, saved) VALUES (?1, 1, ?2, ?3)
+                 ON CONFLICT (connection) DO UPDATE
+                 SET version = version + 1, state = excluded.state, saved = excluded.saved",
+                params![connection.as_str(), text, now.to_string()],
+            )
+            .map_err(|error| self.error("cannot save the state", error))?;
+        Ok(())
+    }
+
+    fn error(&self, what: &str, error: rusqlite::Error) -> Error {
+        ledger_error(what, error, Path::new(self.sqlite.path().unwrap_or("?")))
+    }
+}
+
+fn ledger_error(what: &str, error: rusqlite::Error, path: &Path) -> Error {
+    use rusqlite::ErrorCode;
+    let (kind, hint) = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => {
+            (ErrorKind::DiskFull, "free some space on that disk and run again")
+        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (
+            ErrorKind::InvalidData,
+            "move the file away and run again: only the history of jobs is in it, never data",
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (ErrorKind::Conflict, "another program holds it; try again")
+        }
+        _ => (ErrorKind::Io, "check that the directory exists and can be written"),
+    };
+    Error::new(kind, what).with("path", path.display()).hint(hint).caused_by(error)
+}

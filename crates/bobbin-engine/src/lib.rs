@@ -1,0 +1,15 @@
+//! Jobs: extract, spool, load, commit, remember.
+//!
+//! [`Engine::run`] drives one job of a connection from a tap to a destination. The engine knows
+//! neither Kustomer nor any destination by name, neither Arrow nor HTTP.
+
+pub mod engine;
+pub mod ledger;
+pub mod report;
+pub mod spool;
+
+mod extract;
+mod load;
+
+pub use engine::{Engine, RunRequest};
+pub use report::{Outcome, RunReport, TableReport};

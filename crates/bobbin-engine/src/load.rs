@@ -1,0 +1,265 @@
+//! The loading side of a job: sealed segments become rows, rounds become durable, segments are
+//! released.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use bobbin_core::crash;
+use bobbin_core::destination::{Loader, Receipt};
+use bobbin_core::id::StreamName;
+use bobbin_core::report::{Event, Level};
+use bobbin_core::state::State;
+use bobbin_core::tap::Context;
+use bobbin_core::{Error, Result};
+
+use crate::spool::{Sealed, SegmentReader, Spool};
+
+/// When a round is committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Rounds {
+    /// After this many records.
+    pub records: u64,
+    /// After this much text, in bytes.
+    pub bytes: u64,
+    /// After this long since its first segment.
+    pub age: Duration,
+    /// Wait before a round is tried again after a passing fault; doubled for each further try.
+    pub retry_wait: Duration,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self {
+            records: 50_000,
+            bytes: 128 << 20,
+            age: Duration::from_secs(20),
+            retry_wait: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What loading did, per stream.
+#[derive(Default, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) streams: HashMap<StreamName, Receipt>,
+    pub(crate) state: Option<State>,
+    pub(crate) corrupt: Vec<PathBuf>,
+}
+
+/// Loads segments in rounds.
+pub(crate) struct Loading<'a> {
+    pub(crate) loader: &'a mut dyn Loader,
+    pub(crate) spool: &'a Spool,
+    pub(crate) cx: Context<'a>,
+    pub(crate) rounds: Rounds,
+    pub(crate) held_bytes: Option<&'a AtomicU64>,
+    pub(crate) save_state: &'a dyn Fn(&State) -> Result<()>,
+    pub(crate) loaded: Loaded,
+    round: Vec<(Sealed, Receipt)>,
+    round_bytes: u64,
+    round_records: u64,
+    since: Option<Instant>,
+    /// Set when a segment turned out corrupt: no later state may be committed in this job, since
+    /// it would claim what that segment held.
+    hold_state: bool,
+}
+
+/// How long loading goes on after a stop was asked for; what is left stays sealed for the next
+/// job.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Attempts at a round before loading gives up for this job.
+const ATTEMPTS: u32 = 4;
+
+impl<'a> Loading<'a> {
+    pub(crate) fn new(
+        loader: &'a mut dyn Loader,
+        spool: &'a Spool,
+        cx: Context<'a>,
+        rounds: Rounds,
+        save_state: &'a dyn Fn(&State) -> Result<()>,
+    ) -> Self {
+        Self {
+            loader,
+            spool,
+            cx,
+            rounds,
+            held_bytes: None,
+            save_state,
+            loaded: Loaded::default(),
+            round: Vec::new(),
+            round_bytes: 0,
+            round_records: 0,
+            since: None,
+            hold_state: false,
+        }
+    }
+
+    /// From now on no state is committed: something before it is missing.
+    pub(crate) fn hold_state(&mut self) {
+        self.hold_state = true;
+    }
+
+    /// Loads segments until the sender is gone, then commits the last round.
+    pub(crate) fn follow(&mut self, sealed: &Receiver<Sealed>) -> Result<()> {
+        let mut cancelled: Option<Instant> = None;
+        loop {
+            if self.cx.cancel.is_cancelled()
+                && cancelled.get_or_insert_with(Instant::now).elapsed() > GRACE
+            {
+                return self.commit();
+            }
+            let wait = match self.since {
+                Some(since) => self.rounds.age.saturating_sub(since.elapsed()),
+                None => Duration::from_hours(1),
+            };
+            match sealed.recv_timeout(wait) {
+                Ok(segment) => self.add(segment)?,
+                Err(RecvTimeoutError::Timeout) => self.commit()?,
+                Err(RecvTimeoutError::Disconnected) => return self.commit(),
+            }
+        }
+    }
+
+    /// Adds one segment to the round, and commits when the round is large or old enough. A round
+    /// holds one stream only: what a destination must keep in memory for a table's open
+    /// transaction is then there once.
+    pub(crate) fn add(&mut self, sealed: Sealed) -> Result<()> {
+        let other = |(first, _): &(Sealed, Receipt)| first.segment.stream != sealed.segment.stream;
+        if self.round.first().is_some_and(other) {
+            self.commit()?;
+        }
+        self.since.get_or_insert_with(Instant::now);
+        self.round_bytes += sealed.segment.bytes;
+        self.round_records += sealed.segment.records;
+        self.load(sealed, 1)?;
+        let old = self.since.is_some_and(|since| since.elapsed() >= self.rounds.age);
+        let full =
+            self.round_records >= self.rounds.records || self.round_bytes >= self.rounds.bytes;
+        if full || old { self.commit() } else { Ok(()) }
+    }
+
+    /// Loads one segment into the open round; on a passing fault the whole round is repeated.
+    fn load(&mut self, sealed: Sealed, attempt: u32) -> Result<()> {
+        let mut reader = SegmentReader::open(&sealed)?;
+        match self.loader.load(&sealed.stream, &sealed.segment, &mut reader) {
+            Ok(receipt) => {
+                let told = receipt.loaded + receipt.superseded + receipt.rejected;
+                let held = sealed.segment.records + sealed.segment.rejected;
+                if told != held && told != 0 {
+                    return Err(Error::bug("a loader did not account for every record")
+                        .with("segment", &sealed.segment.id)
+                        .with("records", held)
+                        .with("accounted", told));
+                }
+                crash::point("segment-loaded");
+                self.round.push((sealed, receipt));
+                Ok(())
+            }
+            Err(error) => {
+                let mut again: Vec<Sealed> =
+                    std::mem::take(&mut self.round).into_iter().map(|(sealed, _)| sealed).collect();
+                self.loader.rollback()?;
+                if let Some(fault) = reader.fault() {
+                    self.set_aside(&sealed, fault)?;
+                } else if error.is_transient() && attempt < ATTEMPTS {
+                    self.wait_to_repeat(&error, attempt)?;
+                    again.push(sealed);
+                } else {
+                    return Err(error);
+                }
+                for sealed in again {
+                    self.load(sealed, attempt + 1)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A segment whose file is damaged: kept for a person, its window is extracted again.
+    fn set_aside(&mut self, sealed: &Sealed, fault: &str) -> Result<()> {
+        let aside = self.spool.quarantine(&sealed.manifest)?;
+        self.hold_state = true;
+        self.release_bytes(sealed);
+        self.cx.log.event(Event::Notice {
+            level: Level::Error,
+            stream: Some(sealed.segment.stream.clone()),
+            message: format!(
+                "segment {} is damaged ({fault}) and was set aside as {}; its records are extracted again",
+                sealed.segment.id,
+                aside.display()
+            ),
+        });
+        self.loaded.corrupt.push(aside);
+        Ok(())
+    }
+
+    fn wait_to_repeat(&self, error: &Error, attempt: u32) -> Result<()> {
+        let wait = self.rounds.retry_wait * (1 << (attempt - 1));
+        self.cx.log.event(Event::Notice {
+            level: Level::Warn,
+            stream: None,
+            message: format!("loading is tried again in {:.0} s: {error}", wait.as_secs_f64()),
+        });
+        self.cx.cancel.sleep(wait)
+    }
+
+    /// Makes the round durable and releases its segments.
+    pub(crate) fn commit(&mut self) -> Result<()> {
+        if self.round.is_empty() {
+            return Ok(());
+        }
+        let state = self.round.iter().rev().find_map(|(sealed, _)| sealed.segment.state.clone());
+        let state = state.filter(|_| !self.hold_state);
+        crash::point("before-commit");
+        let mut attempt = 1;
+        while let Err(error) = self.loader.commit(state.as_ref()) {
+            self.loader.rollback()?;
+            if !error.is_transient() || attempt == ATTEMPTS {
+                return Err(error);
+            }
+            self.wait_to_repeat(&error, attempt)?;
+            attempt += 1;
+            for (sealed, _) in std::mem::take(&mut self.round) {
+                self.load(sealed, ATTEMPTS)?;
+            }
+        }
+        crash::point("after-commit");
+        for (sealed, receipt) in std::mem::take(&mut self.round) {
+            self.cx.log.event(Event::Loaded {
+                segment: sealed.segment.id.clone(),
+                stream: sealed.segment.stream.clone(),
+                rows: receipt.loaded,
+                rejected: receipt.rejected,
+            });
+            for change in &receipt.changes {
+                self.cx.log.event(Event::TableChanged { change: change.clone() });
+            }
+            let sum = self.loaded.streams.entry(sealed.segment.stream.clone()).or_default();
+            sum.loaded += receipt.loaded;
+            sum.superseded += receipt.superseded;
+            sum.rejected += receipt.rejected.saturating_sub(sealed.segment.rejected);
+            self.spool.release(&sealed)?;
+            self.release_bytes(&sealed);
+            crash::point("segment-released");
+        }
+        if let Some(state) = state {
+            (self.save_state)(&state)?;
+            crash::point("state-saved");
+            self.loaded.state = Some(state);
+        }
+        self.round_bytes = 0;
+        self.round_records = 0;
+        self.since = None;
+        Ok(())
+    }
+
+    fn release_bytes(&self, sealed: &Sealed) {
+        if let Some(held) = self.held_bytes {
+            held.fetch_sub(sealed.size_bytes, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The spool: sealed segments on disk between extraction and loading.
+//!
+//! A directory one can read with `ls` and `zstdcat`:
+//!
+//! ```text
+//! spool/CONNECTION/lock                                 held while a job runs
+//! spool/CONNECTION/JOB/000001-users.ndjson.zst          records, zstd frames with checksums
+//! spool/CONNECTION/JOB/000001-users.json                its manifest; a segment is sealed when
+//!                                                       this file is there, by rename
+//! spool/CONNECTION/JOB/000002-users.ndjson.zst.partial  being written
+//! ```
+//!
+//! A segment is released (deleted) once the destination holds it. What a crash leaves behind is
+//! found by [`Spool::recover`]: sealed segments are loaded by the next job, partial ones were
+//! never covered by a state and are deleted. No loading happens here.
+
+mod manifest;
+mod reader;
+mod writer;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::{Error, ErrorKind, Result};
+
+pub use manifest::Sealed;
+pub use reader::SegmentReader;
+pub use writer::{Limits, SpoolWriter};
+
+/// The spool of one connection, locked against other jobs while it is held.
+#[derive(Debug)]
+pub struct Spool {
+    directory: PathBuf,
+    _lock: File,
+}
+
+/// What an earlier job left.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// Sealed segments in the order they were sealed.
+    pub sealed: Vec<Sealed>,
+    /// Manifests that could not be read, with the reason; their windows are extracted again.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
+impl Spool {
+    /// Opens the spool of `connection` below `root` and takes its lock.
+    ///
+    /// Fails with [`ErrorKind::Conflict`] when another job of the connection is running.
+    pub fn open(root: &Path, connection: &ConnectionId) -> Result<Self> {
+        let directory = root.join(connection.as_str());
+        fs::create_dir_all(&directory).map_err(|error| {
+            Error::io("cannot make the spool directory", error)
+                .with("path", directory.display())
+                .hint("choose a directory that can be written with `home` in the file or --home")
+        })?;
+        let path = directory.join("lock");
+        let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(
+            |error| Error::io("cannot open the spool's lock", error).with("path", path.display()),
+        )?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { directory, _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(Error::new(ErrorKind::Conflict, "another job of this connection is running")
+                    .with("connection", connection)
+                    .with("lock", path.display())
+                    .hint(
+                        "wait for it to end, or stop it; two jobs must not write the same tables",
+                    ))
+            }
+            Err(fs::TryLockError::Error(error)) => {
+                Err(Error::io("cannot lock the spool", error).with("path", path.display()))
+            }
+        }
+    }
+
+    /// Where this connection's segments are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Starts writing the segments of `job`.
+    pub fn writer(&self, job: &JobId, first_sequence: i64, limits: Limits) -> Result<SpoolWriter> {
+        SpoolWriter::new(&self.directory, job.clone(), first_sequence, limits)
+    }
+
+    /// Finds what earlier jobs left and deletes what they had not sealed.
+    pub fn recover(&self) -> Result<Leftovers> {
+        let mut leftovers = Leftovers::default();
+        for job in sorted_entries(&self.directory)? {
+            if !job.is_dir() {
+                continue;
+            }
+            for path in sorted_entries(&job)? {
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("json") => match Sealed::read(&path) {
+                        Ok(sealed) => leftovers.sealed.push(sealed),
+                        Err(error) => leftovers.unreadable.push((path, error.report())),
+                    },
+                    Some("partial" | "tmp") => remove(&path)?,
+                    _ => {}
+                }
+            }
+        }
+        leftovers.sealed.sort_by(|a, b| a.segment.id.cmp(&b.segment.id));
+        Ok(leftovers)
+    }
+
+    /// Deletes a segment the destination holds, and its job's directory when it was the last.
+    pub fn release(&self, sealed: &Sealed) -> Result<()> {
+        // The manifest goes first: without it the data file is just a remnant.
+        remove(&sealed.manifest)?;
+        remove(&sealed.data)?;
+        if let Some(job) = sealed.manifest.parent() {
+            // Fails while other segments are there, which is what we want.
+            let _ = fs::remove_dir(job);
+        }
+        Ok(())
+    }
+
+    /// Puts a segment that cannot be read out of the way, for a person to look at.
+    pub fn quarantine(&self, manifest: &Path) -> Result<PathBuf> {
+        let mut aside = manifest.as_os_str().to_owned();
+        aside.push(".corrupt");
+        let aside = PathBuf::from(aside);
+        fs::rename(manifest, &aside).map_err(|error| {
+            Error::io("cannot set the corrupt segment aside", error)
+                .with("path", manifest.display())
+        })?;
+        Ok(aside)
+    }
+
+    /// Deletes job directories in which nothing but data without a manifest is left.
+    pub fn sweep(&self) -> Result<()> {
+        for job in sorted_entries(&self.directory)? {
+            if !job.is_dir() {
+                continue;
+            }
+            let files = sorted_entries(&job)?;
+            let kept = files.iter().any(|file| {
+                let name = file.to_string_lossy();
+                name.ends_with(".json") || name.ends_with(".corrupt")
+            });
+            if !kept {
+                for file in files {
+                    remove(&file)?;
+                }
+                let _ = fs::remove_dir(&job);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sorted_entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let failed =
+        |error| Error::io("cannot list the spool", error).with("path", directory.display());
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("cannot delete a spool file", error).with("path", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,84 @@
+//! A sealed segment's manifest: what it is, the shape of its stream, how large its file is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bobbin_core::catalog::Stream;
+use bobbin_core::segment::Segment;
+use bobbin_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+/// The version of the manifest's form. A newer one is refused.
+const FORM: u32 = 1;
+
+/// A sealed segment on disk.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// What it is.
+    pub segment: Segment,
+    /// Its stream's shape when it was written.
+    pub stream: Stream,
+    /// Its data file.
+    pub data: PathBuf,
+    /// Its manifest file.
+    pub manifest: PathBuf,
+    /// The data file's size in bytes.
+    pub size_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    form: u32,
+    segment: Segment,
+    size_bytes: u64,
+    stream: Stream,
+}
+
+impl Sealed {
+    /// Reads a manifest and checks that its data file is whole as far as its size tells.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let bad = |what: &str| {
+            Error::new(ErrorKind::InvalidData, what.to_owned()).with("path", path.display())
+        };
+        let text = fs::read(path).map_err(|error| {
+            Error::io("cannot read a segment's manifest", error).with("path", path.display())
+        })?;
+        let manifest: Manifest = serde_json::from_slice(&text)
+            .map_err(|error| bad("a segment's manifest cannot be understood").caused_by(error))?;
+        if manifest.form > FORM {
+            return Err(bad("the segment was written by a newer bobbin")
+                .with("form", manifest.form)
+                .hint("run it with that version, or a newer one"));
+        }
+        let data = data_path(path);
+        let size = fs::metadata(&data).map(|meta| meta.len()).unwrap_or(0);
+        if size != manifest.size_bytes {
+            return Err(bad("the segment's data file is not as long as it was when sealed")
+                .with("expected_bytes", manifest.size_bytes)
+                .with("found_bytes", size));
+        }
+        Ok(Self {
+            segment: manifest.segment,
+            stream: manifest.stream,
+            data,
+            manifest: path.to_owned(),
+            size_bytes: size,
+        })
+    }
+
+    /// The manifest's text.
+    pub(super) fn to_text(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&Manifest {
+            form: FORM,
+            segment: self.segment.clone(),
+            size_bytes: self.size_bytes,
+            stream: self.stream.clone(),
+        })
+        .map_err(|error| Error::bug("cannot write a manifest as JSON").caused_by(error))
+    }
+}
+
+/// The data file beside a manifest.
+pub(super) fn data_path(manifest: &Path) -> PathBuf {
+    manifest.with_extension("ndjson.zst")
+}

@@ -1,0 +1,313 @@
+//! Writing segments: an output that compresses records to disk and seals runs of them.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bobbin_core::catalog::Stream;
+use bobbin_core::crash;
+use bobbin_core::id::{JobId, SegmentId, StreamName};
+use bobbin_core::record::{Records, Rejected};
+use bobbin_core::segment::Segment;
+use bobbin_core::state::State;
+use bobbin_core::tap::Output;
+use bobbin_core::{Error, ErrorKind, Result};
+use jiff::Timestamp;
+
+use super::Sealed;
+use super::manifest::data_path;
+
+/// Bounds on what the spool takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Records after which a segment is sealed.
+    pub records: u64,
+    /// Text after which a segment is sealed, in bytes.
+    pub bytes: u64,
+    /// Disk the spool leaves free: the smaller of this many bytes and a twentieth of the disk.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { records: 50_000, bytes: 128 << 20, reserve_bytes: 1 << 30 }
+    }
+}
+
+/// Writes the segments of one job and hands sealed ones to whoever loads them.
+pub struct SpoolWriter {
+    directory: PathBuf,
+    job: JobId,
+    limits: Limits,
+    next_number: u64,
+    next_sequence: i64,
+    streams: HashMap<StreamName, Stream>,
+    open: Option<OpenSegment>,
+    /// A state that no segment carries yet.
+    state: Option<State>,
+    sealed: Vec<Sealed>,
+    buffer: Vec<u8>,
+    /// Bytes on disk that nobody has released yet; whoever releases subtracts.
+    pub(crate) held_bytes: Arc<AtomicU64>,
+}
+
+struct OpenSegment {
+    stream: StreamName,
+    partial: PathBuf,
+    manifest: PathBuf,
+    encoder: zstd::Encoder<'static, File>,
+    number: u64,
+    records: u64,
+    rejected: u64,
+    bytes: u64,
+}
+
+impl SpoolWriter {
+    pub(super) fn new(
+        spool: &Path,
+        job: JobId,
+        first_sequence: i64,
+        limits: Limits,
+    ) -> Result<Self> {
+        let directory = spool.join(job.as_str());
+        fs::create_dir_all(&directory).map_err(|error| {
+            Error::io("cannot make the job's spool directory", error)
+                .with("path", directory.display())
+        })?;
+        Ok(Self {
+            directory,
+            job,
+            limits,
+            next_number: 1,
+            next_sequence: first_sequence,
+            streams: HashMap::new(),
+            open: None,
+            state: None,
+            sealed: Vec::new(),
+            buffer: Vec::new(),
+            held_bytes: Arc::default(),
+        })
+    }
+
+    /// Takes the segments sealed since the last call, in order.
+    pub fn take_sealed(&mut self) -> Vec<Sealed> {
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// Seals what is open, with the last state if it is not yet on disk. Call it at the end of
+    /// the extraction, however that ended.
+    pub fn finish(&mut self) -> Result<()> {
+        if self.open.is_none() && self.state.is_some() {
+            // A state after which nothing came still has to reach the destination.
+            let Some(stream) = self.streams.keys().min().cloned() else { return Ok(()) };
+            self.begin(&stream)?;
+        }
+        self.seal()
+    }
+
+    fn begin(&mut self, stream: &StreamName) -> Result<&mut OpenSegment> {
+        if self.open.as_ref().is_some_and(|open| &open.stream != stream) {
+            self.seal()?;
+        }
+        if self.open.is_none() {
+            self.check_room()?;
+            let number = self.next_number;
+            self.next_number += 1;
+            let manifest = self.directory.join(format!("{number:06}-{}.json", file_name(stream)));
+            let mut partial = data_path(&manifest).into_os_string();
+            partial.push(".partial");
+            let partial = PathBuf::from(partial);
+            let failed =
+                |error| Error::io("cannot write a segment", error).with("path", partial.display());
+            let file = File::create(&partial).map_err(failed)?;
+            let mut encoder = zstd::Encoder::new(file, 1).map_err(failed)?;
+            encoder.include_checksum(true).map_err(failed)?;
+            self.open = Some(OpenSegment {
+                stream: stream.clone(),
+                partial,
+                manifest,
+                encoder,
+                number,
+                records: 0,
+                rejected: 0,
+                bytes: 0,
+            });
+        }
+        self.open.as_mut().ok_or_else(|| Error::bug("a segment was opened and is not there"))
+    }
+
+    /// Refuses to go on before the disk is full, so that what runs beside us can still finish.
+    fn check_room(&self) -> Result<()> {
+        let Ok(stat) = rustix::fs::statvfs(&self.directory) else { return Ok(()) };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let whole = stat.f_blocks.saturating_mul(stat.f_frsize);
+        let reserve = self.limits.reserve_bytes.min(whole / 20);
+        if free >= reserve {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::DiskFull, "the spool's disk is nearly full")
+            .with("path", self.directory.display())
+            .with("free_bytes", free)
+            .with("kept_free_bytes", reserve)
+            .hint("free some space or move `home` to a larger disk, then run again: what was sealed is kept and nothing is lost"))
+    }
+
+    fn write(&mut self, stream: &StreamName, records: u64, rejected: u64) -> Result<()> {
+        if records + rejected == 0 {
+            return Ok(());
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        let limits = self.limits;
+        let open = self.begin(stream)?;
+        open.encoder.write_all(&buffer).map_err(|error| {
+            Error::io("cannot write a segment", error).with("path", open.partial.display())
+        })?;
+        open.records += records;
+        open.rejected += rejected;
+        open.bytes += buffer.len() as u64;
+        let full = open.records >= limits.records || open.bytes >= limits.bytes;
+        self.buffer = buffer;
+        self.buffer.clear();
+        if full { self.seal() } else { Ok(()) }
+    }
+
+    fn seal(&mut self) -> Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let failed =
+            |error| Error::io("cannot seal a segment", error).with("path", open.partial.display());
+        let file = open.encoder.finish().map_err(failed)?;
+        crash::point("segment-written");
+        file.sync_all().map_err(failed)?;
+        let size_bytes = file.metadata().map_err(failed)?.len();
+        drop(file);
+        let data = data_path(&open.manifest);
+        fs::rename(&open.partial, &data).map_err(failed)?;
+        crash::point("segment-synced");
+        let stream = self
+            .streams
+            .get(&open.stream)
+            .ok_or_else(|| Error::bug("records came before their schema"))?;
+        let sealed = Sealed {
+            segment: Segment {
+                id: SegmentId { job: self.job.clone(), number: open.number },
+                stream: open.stream,
+                records: open.records,
+                rejected: open.rejected,
+                bytes: open.bytes,
+                state: self.state.take(),
+            },
+            stream: stream.clone(),
+            data,
+            manifest: open.manifest,
+            size_bytes,
+        };
+        let temporary = sealed.manifest.with_extension("tmp");
+        let failed =
+            |error| Error::io("cannot seal a segment", error).with("path", temporary.display());
+        let mut file = File::create(&temporary).map_err(failed)?;
+        file.write_all(&sealed.to_text()?).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        drop(file);
+        fs::rename(&temporary, &sealed.manifest).map_err(failed)?;
+        File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
+        crash::point("segment-sealed");
+        self.held_bytes.fetch_add(size_bytes, Ordering::Relaxed);
+        self.sealed.push(sealed);
+        Ok(())
+    }
+
+    /// Records in the segment that is open for this stream.
+    fn open_records(&self, stream: &StreamName) -> u64 {
+        self.open.as_ref().filter(|open| &open.stream == stream).map_or(0, |open| open.records)
+    }
+
+    /// Starts a line in the buffer with the two fields every line has.
+    fn lead(&mut self, extracted_at: &[u8]) {
+        self.buffer.extend_from_slice(b"{\"_sdc_extracted_at\":\"");
+        self.buffer.extend_from_slice(extracted_at);
+        self.buffer.extend_from_slice(b"\",\"_sdc_sequence\":");
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = self.next_sequence.unsigned_abs();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.buffer.extend_from_slice(&digits[at..]);
+        self.next_sequence += 1;
+    }
+}
+
+impl Output for SpoolWriter {
+    fn schema(&mut self, stream: &Stream) -> Result<()> {
+        // A manifest holds one shape: what was written under the old one is sealed with it only
+        // if the new one is not a mere extension; ours always is, so the last one serves.
+        self.streams.insert(stream.name.clone(), stream.clone());
+        Ok(())
+    }
+
+    fn records(&mut self, stream: &StreamName, records: Records<'_>) -> Result<()> {
+        let extracted_at = stamp(records.extracted_at);
+        let mut seen = 0;
+        let mut unwritten = 0;
+        let mut rest = records.text;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let line = &rest[..=end];
+            rest = &rest[end + 1..];
+            self.lead(extracted_at.as_bytes());
+            self.buffer.push(b',');
+            self.buffer.extend_from_slice(line.strip_prefix(b"{").unwrap_or(line));
+            seen += 1;
+            unwritten += 1;
+            if self.open_records(stream) + unwritten >= self.limits.records {
+                self.write(stream, unwritten, 0)?;
+                unwritten = 0;
+            }
+        }
+        if seen != records.count || !rest.is_empty() {
+            return Err(Error::bug("a tap's count of records differs from its lines")
+                .with("stream", stream)
+                .with("count", records.count)
+                .with("lines", seen));
+        }
+        self.write(stream, unwritten, 0)
+    }
+
+    fn rejected(&mut self, stream: &StreamName, rejected: &Rejected) -> Result<()> {
+        let extracted_at = stamp(rejected.extracted_at);
+        self.lead(extracted_at.as_bytes());
+        self.buffer.extend_from_slice(b",\"_sdc_rejected\":{\"reason\":");
+        bobbin_core::json::write_string(&mut self.buffer, &rejected.reason);
+        self.buffer.extend_from_slice(b",\"record\":");
+        bobbin_core::json::write_string(&mut self.buffer, &rejected.record);
+        self.buffer.extend_from_slice(b"}}\n");
+        self.write(stream, 0, 1)
+    }
+
+    fn state(&mut self, state: &State) -> Result<()> {
+        self.state = Some(state.clone());
+        Ok(())
+    }
+}
+
+/// RFC 3339 in UTC with microseconds.
+fn stamp(instant: Timestamp) -> String {
+    format!("{instant:.6}")
+}
+
+/// A stream's name as a file name: anything unusual becomes `_` (the manifest has the real one).
+fn file_name(stream: &StreamName) -> String {
+    stream
+        .as_str()
+        .chars()
+        .take(80)
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
+        .collect()
+}

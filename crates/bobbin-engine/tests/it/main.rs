@@ -1,0 +1,6 @@
+//! The engine with a scripted tap and a destination in memory that can fail on order.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod ledger;
+mod run;
+mod support;

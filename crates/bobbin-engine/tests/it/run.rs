@@ -1,0 +1,198 @@
+//! What holds whatever fails: every record once, the state never ahead of the rows.
+
+use std::fs;
+use std::path::PathBuf;
+
+use bobbin_core::ErrorKind;
+use bobbin_engine::Outcome;
+
+use crate::support::{Fault, Memory, Step, engine, run, try_run};
+
+fn steps() -> Vec<Step> {
+    vec![
+        Step::Records("a", 0..10),
+        Step::State(1),
+        Step::Records("a", 10..20),
+        Step::Rejected("a"),
+        Step::State(2),
+        Step::Records("b", 0..5),
+        Step::State(3),
+        Step::Records("b", 5..8),
+        Step::State(4),
+    ]
+}
+
+fn assert_whole(memory: &Memory) {
+    let durable = memory.durable.lock().unwrap();
+    assert_eq!(durable.rows.len(), 28);
+    assert!(durable.rows.values().all(|&times| times == 1), "{:?}", durable.rows);
+    assert_eq!(durable.rejected, 1);
+    let state = durable.state.as_ref().unwrap();
+    assert_eq!(state.bookmarks.values().next().unwrap(), 4);
+}
+
+fn spool_files(directory: &tempfile::TempDir) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut open = vec![directory.path().join("spool/test")];
+    while let Some(path) = open.pop() {
+        for entry in fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.file_name().unwrap() != "lock" {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_calm_run_is_complete_and_leaves_the_spool_empty() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let report = run(&engine(&directory), &steps(), &memory);
+    assert_eq!(report.outcome, Outcome::Complete, "{report:?}");
+    assert_eq!(report.tables[0].loaded, 20);
+    assert_eq!(report.tables[1].loaded, 8);
+    assert_whole(&memory);
+    assert!(spool_files(&directory).is_empty());
+    // Again, with nothing new.
+    let report = run(&engine(&directory), &steps(), &memory);
+    assert_eq!(report.outcome, Outcome::Complete);
+    assert_whole(&memory);
+}
+
+#[test]
+fn one_segment_holds_several_states_and_the_last_one_is_committed() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let mut engine = engine(&directory);
+    engine.rows_per_commit = Some(1000);
+    run(&engine, &steps(), &memory);
+    assert_whole(&memory);
+    // One for each stream.
+    assert_eq!(memory.durable.lock().unwrap().commits, 2);
+}
+
+#[test]
+fn passing_faults_of_the_destination_are_ridden_out() {
+    for n in 1..=4 {
+        for fault in [
+            Fault::Load(n, ErrorKind::Unavailable),
+            Fault::Commit(n, ErrorKind::Timeout),
+            Fault::CommitAnswer(n, ErrorKind::Unavailable),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let memory = Memory::default();
+            memory.faults.lock().unwrap().push(fault);
+            let report = run(&engine(&directory), &steps(), &memory);
+            assert_eq!(report.outcome, Outcome::Complete, "{fault:?}: {report:?}");
+            assert_whole(&memory);
+            assert!(memory.faults.lock().unwrap().is_empty(), "{fault:?} never came");
+        }
+    }
+}
+
+#[test]
+fn when_loading_fails_the_extraction_is_kept_and_not_repeated() {
+    for n in 1..=4 {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = Memory::default();
+        memory.faults.lock().unwrap().push(Fault::Load(n, ErrorKind::Permission));
+        let report = run(&engine(&directory), &steps(), &memory);
+        assert_eq!(report.outcome, Outcome::Failed);
+        assert_eq!(report.error_kind, Some(ErrorKind::Permission));
+        assert!(!spool_files(&directory).is_empty());
+        // The source is gone now: everything must come from the spool.
+        let report = run(&engine(&directory), &[Step::Fail(ErrorKind::Unavailable)], &memory);
+        assert_eq!(report.outcome, Outcome::Failed);
+        assert!(report.resumed_segments > 0);
+        assert_whole(&memory);
+        assert!(spool_files(&directory).is_empty());
+    }
+}
+
+#[test]
+fn when_the_tap_fails_what_a_state_covers_is_kept() {
+    for at in 0..steps().len() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = Memory::default();
+        let mut failing = steps();
+        failing.insert(at, Step::Fail(ErrorKind::Protocol));
+        let report = run(&engine(&directory), &failing, &memory);
+        assert_eq!(report.outcome, Outcome::Failed);
+        let report = run(&engine(&directory), &steps(), &memory);
+        assert_eq!(report.outcome, Outcome::Complete);
+        let durable = memory.durable.lock().unwrap();
+        assert_eq!(durable.rows.len(), 28);
+        assert_eq!(durable.state.as_ref().unwrap().bookmarks.values().next().unwrap(), 4);
+    }
+}
+
+#[test]
+fn an_incomplete_stream_makes_the_run_incomplete() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut steps = steps();
+    steps.push(Step::Incomplete("b"));
+    let report = run(&engine(&directory), &steps, &Memory::default());
+    assert_eq!(report.outcome, Outcome::Incomplete);
+    assert_eq!(report.tables[1].reason.as_deref(), Some("as scripted"));
+}
+
+#[test]
+fn a_damaged_segment_is_set_aside_and_its_records_come_again() {
+    for damage in [truncate, flip, damage_manifest] {
+        for n in 0..3 {
+            let directory = tempfile::tempdir().unwrap();
+            let memory = Memory::default();
+            memory.faults.lock().unwrap().push(Fault::Load(1, ErrorKind::Permission));
+            run(&engine(&directory), &steps(), &memory);
+            let data: Vec<_> = spool_files(&directory)
+                .into_iter()
+                .filter(|path| path.extension().is_some_and(|extension| extension == "zst"))
+                .collect();
+            damage(&data[n]);
+            let report = run(&engine(&directory), &steps(), &memory);
+            assert_eq!(report.notices.iter().filter(|n| n.contains("set aside")).count(), 1);
+            let durable = memory.durable.lock().unwrap();
+            assert_eq!(durable.rows.len(), 28, "{report:?}");
+            assert_eq!(durable.state.as_ref().unwrap().bookmarks.values().next().unwrap(), 4);
+            assert!(
+                spool_files(&directory)
+                    .iter()
+                    .any(|path| path.to_string_lossy().ends_with(".corrupt"))
+            );
+        }
+    }
+}
+
+fn truncate(path: &std::path::Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+fn flip(path: &std::path::Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 0x40;
+    fs::write(path, bytes).unwrap();
+}
+
+fn damage_manifest(path: &std::path::Path) {
+    let manifest = path.with_extension("").with_extension("json");
+    assert!(manifest.exists());
+    fs::write(manifest, b"{\"form\":1").unwrap();
+}
+
+#[test]
+fn two_jobs_of_one_connection_do_not_run_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&directory);
+    let spool = bobbin_engine::spool::Spool::open(&directory.path().join("spool"), &"test".into());
+    let error = try_run(&engine, &steps(), &Memory::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    drop(spool);
+    run(&engine, &steps(), &Memory::default());
+}

@@ -1,0 +1,190 @@
+//! A run of typed rows on its way to a destination.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray,
+    TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::compute::take;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use rustc_hash::FxHashMap;
+
+use super::tree::Column;
+use super::version::{Part, Version};
+
+/// Rows of one table, newest version of each key only, and what could not become a row.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// How many rows.
+    pub rows: usize,
+    /// The columns that have a value here, by their position in the table; others are null.
+    pub columns: Vec<(usize, ArrayRef)>,
+    /// Columns that have to be made first, with their position in the table.
+    pub new: Vec<(usize, Column)>,
+    /// When the source answered, one per row, microseconds UTC.
+    pub extracted_at: Vec<i64>,
+    /// The extraction sequence, one per row.
+    pub sequence: Vec<i64>,
+    /// The key columns' positions in the table, in the order of the stream's key.
+    pub keys: Vec<usize>,
+    /// Per version field the positions of its columns, the field's own first.
+    pub versions: Vec<Vec<usize>>,
+    /// Older versions that were left out for a newer one in the same batch.
+    pub superseded: u64,
+    /// Records set aside.
+    pub rejected: Vec<RejectedRow>,
+}
+
+/// A record set aside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RejectedRow {
+    /// Why; names paths and types, never a value.
+    pub reason: String,
+    /// The record as it came, as far as it is kept.
+    pub record: String,
+}
+
+impl Batch {
+    /// A column of this batch by its position in the table.
+    pub fn column(&self, position: usize) -> Option<&ArrayRef> {
+        self.columns
+            .binary_search_by_key(&position, |(at, _)| *at)
+            .ok()
+            .map(|found| &self.columns[found].1)
+    }
+
+    /// The version of a row.
+    pub fn version(&self, row: usize) -> Version {
+        let parts = self
+            .versions
+            .iter()
+            .map(|columns| {
+                columns
+                    .iter()
+                    .filter_map(|&position| self.column(position))
+                    .find(|column| column.is_valid(row))
+                    .map_or(Part::Absent, |column| Part::at(std::slice::from_ref(column), row))
+            })
+            .collect();
+        Version { parts, sequence: self.sequence[row] }
+    }
+
+    /// The rows' keys as bytes that are equal exactly for equal keys.
+    pub fn key_bytes(&self) -> KeyBytes {
+        let columns: Vec<&ArrayRef> =
+            self.keys.iter().filter_map(|&position| self.column(position)).collect();
+        KeyBytes::of(&columns, self.rows)
+    }
+
+    /// Leaves out older versions of keys that occur more than once.
+    pub(super) fn keep_newest(&mut self) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let keys = self.key_bytes();
+        let mut newest: FxHashMap<&[u8], usize> = FxHashMap::default();
+        newest.reserve(self.rows);
+        let mut dropped = vec![];
+        for row in 0..self.rows {
+            if let Some(other) = newest.insert(keys.at(row), row) {
+                if self.version(other) > self.version(row) {
+                    newest.insert(keys.at(row), other);
+                    dropped.push(row);
+                } else {
+                    dropped.push(other);
+                }
+            }
+        }
+        if dropped.is_empty() {
+            return;
+        }
+        self.superseded += dropped.len() as u64;
+        let mut kept = vec![true; self.rows];
+        for row in dropped {
+            kept[row] = false;
+        }
+        self.retain(&kept);
+    }
+
+    fn retain(&mut self, kept: &[bool]) {
+        let rows: UInt32Array =
+            (0u32..).zip(kept).filter(|(_, kept)| **kept).map(|(row, _)| row).collect();
+        self.rows = rows.len();
+        for (_, column) in &mut self.columns {
+            // Taking existing rows of an array of our own types cannot fail.
+            if let Ok(taken) = take(column, &rows, None) {
+                *column = taken;
+            }
+        }
+        let mut keep = kept.iter();
+        self.extracted_at.retain(|_| *keep.next().unwrap_or(&true));
+        let mut keep = kept.iter();
+        self.sequence.retain(|_| *keep.next().unwrap_or(&true));
+    }
+}
+
+/// The keys of many rows in one run of bytes.
+#[derive(Debug, Default)]
+pub struct KeyBytes {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl KeyBytes {
+    /// From the key columns, which must be of the types a key may have and without nulls.
+    pub fn of(columns: &[&ArrayRef], rows: usize) -> Self {
+        let mut keys =
+            Self { bytes: Vec::with_capacity(rows * 25), ends: Vec::with_capacity(rows) };
+        if let [column] = columns
+            && let Some(text) = column.as_any().downcast_ref::<StringArray>()
+        {
+            for row in 0..rows {
+                keys.bytes.extend_from_slice(text.value(row).as_bytes());
+                keys.ends.push(keys.bytes.len());
+            }
+            return keys;
+        }
+        for row in 0..rows {
+            for column in columns {
+                keys.eat(column, row);
+            }
+            keys.ends.push(keys.bytes.len());
+        }
+        keys
+    }
+
+    fn eat(&mut self, column: &ArrayRef, row: usize) {
+        let any = column.as_any();
+        if let Some(text) = any.downcast_ref::<StringArray>() {
+            let text = text.value(row);
+            self.bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            self.bytes.extend_from_slice(text.as_bytes());
+        } else if any.is::<Int64Array>() {
+            let value = column.as_primitive::<Int64Type>().value(row);
+            self.bytes.extend_from_slice(&value.to_le_bytes());
+        } else if any.is::<TimestampMicrosecondArray>() {
+            let value = column.as_primitive::<TimestampMicrosecondType>().value(row);
+            self.bytes.extend_from_slice(&value.to_le_bytes());
+        } else if let Some(values) = any.downcast_ref::<Float64Array>() {
+            // Both zeros are one key.
+            self.bytes.extend_from_slice(&(values.value(row) + 0.0).to_bits().to_le_bytes());
+        } else if let Some(values) = any.downcast_ref::<BooleanArray>() {
+            self.bytes.push(u8::from(values.value(row)));
+        }
+    }
+
+    /// The key of a row.
+    pub fn at(&self, row: usize) -> &[u8] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        &self.bytes[start..self.ends[row]]
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}

@@ -1,0 +1,16 @@
+//! Singer text: catalogs, states and messages, in and out, and the program a tap becomes.
+//!
+//! Everything that knows a Singer field name is here (`singer.md` is the law); what is extracted,
+//! and how, is the tap's. A tap crate needs [`program::Program`] and nothing else to be a Singer
+//! tap. Reading foreign taps and writing to foreign targets are not done here.
+
+pub mod about;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod logs;
+pub mod message;
+pub mod program;
+pub mod schema;
+pub mod state;
+pub mod writer;

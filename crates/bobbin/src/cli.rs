@@ -1,0 +1,165 @@
+//! The command line: what can be said, and which verb does it.
+
+mod check;
+mod completions;
+mod demo;
+mod discover;
+mod init;
+mod query;
+mod run;
+mod simulate;
+mod status;
+
+use std::path::PathBuf;
+
+use bobbin_core::Result;
+use bobbin_core::cancel::Cancel;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Config;
+use crate::exit;
+
+/// Replicates Kustomer into your warehouse: every record once, and it can prove it.
+#[derive(Parser)]
+#[command(
+    name = "bobbin",
+    version,
+    about,
+    after_help = exit::HELP,
+    after_long_help = concat!(
+        "Examples:\n",
+        "  bobbin demo                         see it work against a simulated Kustomer\n",
+        "  bobbin init                         write a bobbin.toml to fill in\n",
+        "  bobbin check                        try the key and the destination\n",
+        "  bobbin run                          replicate once\n",
+        "  bobbin query 'select count(*) from kustomer.customers'\n",
+    ),
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Arguments {
+    /// The configuration file
+    #[arg(
+        long,
+        short,
+        global = true,
+        default_value = "bobbin.toml",
+        value_name = "FILE",
+        env = "BOBBIN_CONFIG"
+    )]
+    config: PathBuf,
+
+    /// Where bobbin keeps its spool and ledger, in place of `home` in the file
+    #[arg(long, global = true, value_name = "DIR", env = "BOBBIN_HOME")]
+    home: Option<PathBuf>,
+
+    /// How to print: for people, or one JSON object a line
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Tables and sentences
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Replicate a simulated Kustomer into a DuckDB file and prove the copy
+    Demo(demo::Demo),
+    /// Write a configuration file to fill in
+    Init(init::Init),
+    /// Try the key and the destination; change nothing
+    Check(check::Check),
+    /// List the tables and columns that can be replicated
+    Discover(discover::Discover),
+    /// Replicate once
+    Run(run::Run),
+    /// Show the last jobs and how far each table got
+    Status(status::Status),
+    /// Ask the destination in SQL, read-only
+    Query(query::Query),
+    /// Start a simulated Kustomer to try things on
+    Simulate(simulate::Simulate),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// Does what was asked; gives the exit status.
+pub(crate) fn run(arguments: Arguments) -> Result<u8> {
+    let session =
+        Session { config: arguments.config, home: arguments.home, format: arguments.format };
+    match arguments.verb {
+        Verb::Demo(verb) => verb.run(&session),
+        Verb::Init(verb) => verb.run(&session),
+        Verb::Check(verb) => verb.run(&session),
+        Verb::Discover(verb) => verb.run(&session),
+        Verb::Run(verb) => verb.run(&session),
+        Verb::Status(verb) => verb.run(&session),
+        Verb::Query(verb) => verb.run(&session),
+        Verb::Simulate(verb) => verb.run(&session),
+        Verb::Completions(verb) => verb.run(),
+    }
+}
+
+/// What was said for every verb.
+pub(crate) struct Session {
+    config: PathBuf,
+    home: Option<PathBuf>,
+    format: Format,
+}
+
+impl Session {
+    fn config(&self) -> Result<Config> {
+        let mut config = Config::read(&self.config)?;
+        if let Some(home) = &self.home {
+            config.home.clone_from(home);
+        }
+        Ok(config)
+    }
+}
+
+/// Which signal asked us to stop.
+#[derive(Clone, Default)]
+pub(crate) struct Stop {
+    /// The wish that everyone watches.
+    pub(crate) cancel: Cancel,
+    terminated: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Stop {
+    /// Turns the first Ctrl-C or SIGTERM into a wish to stop in order; a second one ends the
+    /// process at once, which loses nothing that was committed.
+    pub(crate) fn on_signals() -> Self {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        let stop = Self::default();
+        let watched = stop.clone();
+        if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) {
+            std::thread::spawn(move || {
+                for signal in signals.forever() {
+                    if watched.cancel.is_cancelled() {
+                        std::process::exit(i32::from(exit::INTERRUPTED));
+                    }
+                    if signal == SIGTERM {
+                        watched.terminated.store(true, std::sync::atomic::Ordering::SeqCst);
+                    }
+                    eprintln!("stopping: finishing what is on its way; once more to stop at once");
+                    watched.cancel.cancel();
+                }
+            });
+        }
+        stop
+    }
+
+    /// Whether it was SIGTERM.
+    pub(crate) fn was_terminated(&self) -> bool {
+        self.terminated.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}

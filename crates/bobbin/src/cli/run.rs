@@ -1,0 +1,61 @@
+//! `bobbin run`: one job.
+
+use std::io::IsTerminal;
+
+use bobbin_core::Result;
+use bobbin_core::clock::SystemClock;
+use bobbin_core::tap::Context;
+use bobbin_engine::{Engine, RunRequest};
+use clap::Args;
+use serde_json::json;
+
+use super::{Format, Session, Stop};
+use crate::progress::Progress;
+use crate::{exit, print, registry};
+
+/// Replicate once
+#[derive(Args)]
+#[command(after_help = concat!(
+    "Examples:\n",
+    "  bobbin run\n",
+    "  bobbin run --format json > run.jsonl     events, then the report, one object a line\n",
+    "  bobbin run --verbose                     every window and call as a line\n",
+))]
+pub(super) struct Run {
+    /// The connection, when the file has several
+    connection: Option<String>,
+
+    /// Show every window, call and table change as a line
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+impl Run {
+    pub(super) fn run(&self, session: &Session) -> Result<u8> {
+        let config = session.config()?;
+        let connection = config.connection(self.connection.as_deref())?;
+        let mut tap = registry::tap(&connection.source)?;
+        let destination = registry::destination(&connection.destination)?;
+        let stop = Stop::on_signals();
+        let progress = Progress::new(session.format, self.verbose);
+        let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &progress };
+        let report = Engine::new(&config.home).run(
+            cx,
+            RunRequest {
+                connection: &connection.id,
+                tap: &mut *tap,
+                destination: &*destination,
+                selection: &connection.selection,
+            },
+        );
+        progress.finish();
+        let report = report?;
+        match session.format {
+            Format::Text => {
+                print!("{}", print::summary(&report, std::io::stdout().is_terminal()));
+            }
+            Format::Json => println!("{}", json!({ "event": "report", "report": report })),
+        }
+        Ok(exit::of_run(&report, stop.was_terminated()))
+    }
+}

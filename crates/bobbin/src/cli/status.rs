@@ -1,0 +1,86 @@
+//! `bobbin status`: the last jobs, and how far each table got.
+
+use std::io::IsTerminal;
+
+use bobbin_core::Result;
+use bobbin_engine::Engine;
+use clap::Args;
+use serde_json::json;
+
+use super::{Format, Session};
+use crate::{exit, print};
+
+/// Show the last jobs and how far each table got
+#[derive(Args)]
+#[command(after_help = "Example: bobbin status --jobs 3")]
+pub(super) struct Status {
+    /// The connection, when the file has several
+    connection: Option<String>,
+
+    /// How many jobs to list
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    jobs: u32,
+}
+
+impl Status {
+    pub(super) fn run(&self, session: &Session) -> Result<u8> {
+        let config = session.config()?;
+        let connection = config.connection(self.connection.as_deref())?;
+        let ledger = Engine::new(&config.home).ledger()?;
+        let jobs = ledger.jobs(&connection.id, self.jobs.max(1))?;
+        if session.format == Format::Json {
+            for job in &jobs {
+                println!(
+                    "{}",
+                    json!({ "job": job.id, "started": job.started, "report": job.report })
+                );
+            }
+            return Ok(exit::OK);
+        }
+        let terminal = std::io::stdout().is_terminal();
+        if jobs.is_empty() {
+            println!("{}: no job yet. Start one: bobbin run", connection.name);
+            return Ok(exit::OK);
+        }
+        let rows = jobs
+            .iter()
+            .map(|job| match &job.report {
+                Some(report) => {
+                    let took = report.ended.duration_since(report.started).as_secs_f64();
+                    let sum = |pick: fn(&bobbin_engine::TableReport) -> u64| {
+                        print::number(report.tables.iter().map(pick).sum())
+                    };
+                    vec![
+                        format!("{:.0}", job.started),
+                        report.outcome.word().to_owned(),
+                        print::seconds(took),
+                        sum(|table| table.extracted),
+                        sum(|table| table.loaded),
+                        sum(|table| table.rejected),
+                        print::number(report.calls),
+                    ]
+                }
+                None => {
+                    vec![format!("{:.0}", job.started), "running, or ended abruptly".to_owned()]
+                }
+            })
+            .collect();
+        println!("{} into schema {}", connection.name, connection.id);
+        println!(
+            "{}",
+            print::table(
+                &["started", "result", "took", "extracted", "loaded", "rejected", "calls"],
+                &[2, 3, 4, 5, 6],
+                rows
+            )
+        );
+        if let Some(report) = jobs.iter().find_map(|job| job.report.as_ref()) {
+            println!("\nThe last finished job:");
+            print!("{}", print::summary(report, terminal));
+            for notice in &report.notices {
+                println!("  {} {notice}", print::paint("note:", print::DIM, terminal));
+            }
+        }
+        Ok(exit::OK)
+    }
+}

@@ -1,0 +1,347 @@
+//! The file: sources, destinations and connections, and what they mean.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bobbin_core::catalog::{Selection, StreamSelection};
+use bobbin_core::id::ConnectionId;
+use bobbin_core::secret::Secret;
+use bobbin_core::{Error, Result};
+use serde::Deserialize;
+
+/// What the file says, word for word.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    home: Option<PathBuf>,
+    #[serde(default)]
+    sources: BTreeMap<String, toml::Table>,
+    #[serde(default)]
+    destinations: BTreeMap<String, toml::Table>,
+    #[serde(default)]
+    connections: BTreeMap<String, ConnectionTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConnectionTable {
+    source: String,
+    destination: String,
+    schema: Option<String>,
+    tables: Option<Vec<String>>,
+    #[serde(default)]
+    exclude: Vec<String>,
+}
+
+/// The file as meant: everything resolved but the secrets.
+pub(crate) struct Config {
+    /// Where it was read from.
+    pub(crate) path: PathBuf,
+    /// Where bobbin keeps its spool and ledger.
+    pub(crate) home: PathBuf,
+    /// The connections by name.
+    pub(crate) connections: BTreeMap<String, Connection>,
+}
+
+/// One connection with its source and destination.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    /// Its name in the file.
+    pub(crate) name: String,
+    /// Its identity, which is also the schema's name in the destination.
+    pub(crate) id: ConnectionId,
+    /// The source's settings.
+    pub(crate) source: Part,
+    /// The destination's settings.
+    pub(crate) destination: Part,
+    /// What is replicated.
+    pub(crate) selection: Selection,
+}
+
+/// A source's or destination's settings as they stand in the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Its name in the file, for messages.
+    pub(crate) name: String,
+    /// What it is: `kustomer`, `duckdb`.
+    pub(crate) kind: String,
+    /// The other settings.
+    pub(crate) settings: toml::Table,
+    /// Directory that relative paths start from.
+    pub(crate) base: PathBuf,
+}
+
+impl Config {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let error = Error::config("cannot read the configuration file")
+                .with("path", path.display())
+                .caused_by(error);
+            if missing {
+                error.hint("make one with `bobbin init`, or name one with --config")
+            } else {
+                error
+            }
+        })?;
+        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        Self::parse(&text, path, base.unwrap_or(Path::new(".")))
+    }
+
+    fn parse(text: &str, path: &Path, base: &Path) -> Result<Self> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            Error::config("the configuration file cannot be understood")
+                .with("path", path.display())
+                .caused_by(Unwrapped(error.to_string().trim_end().to_owned()))
+                .hint("`bobbin init --print` shows a file with every setting explained")
+        })?;
+        let mut connections = BTreeMap::new();
+        for (name, table) in file.connections {
+            let find = |kind: &str, parts: &BTreeMap<String, toml::Table>, wanted: &str| {
+                let Some(settings) = parts.get(wanted) else {
+                    let known: Vec<_> = parts.keys().map(String::as_str).collect();
+                    return Err(Error::config(format!(
+                        "connection `{name}` names a {kind} `{wanted}` that the file does not have"
+                    ))
+                    .with("path", path.display())
+                    .hint(format!("there are: {}", list(&known))));
+                };
+                Part::new(kind, wanted, settings, base, path)
+            };
+            let source = find("source", &file.sources, &table.source)?;
+            let destination = find("destination", &file.destinations, &table.destination)?;
+            let schema = table.schema.unwrap_or_else(|| schema_name(&name));
+            check_schema(&schema, &name)?;
+            connections.insert(
+                name.clone(),
+                Connection {
+                    name,
+                    id: schema.into(),
+                    source,
+                    destination,
+                    selection: selection(table.tables.as_deref(), &table.exclude),
+                },
+            );
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            home: base.join(file.home.unwrap_or_else(|| ".bobbin".into())),
+            connections,
+        })
+    }
+
+    /// The connection of that name, or the only one when none is named.
+    pub(crate) fn connection(&self, name: Option<&str>) -> Result<&Connection> {
+        let known: Vec<_> = self.connections.keys().map(String::as_str).collect();
+        let hint = format!("the file has: {}", list(&known));
+        match name {
+            Some(name) => self.connections.get(name).ok_or_else(|| {
+                Error::config(format!("there is no connection `{name}`"))
+                    .with("path", self.path.display())
+                    .hint(hint)
+            }),
+            None if self.connections.len() == 1 => self
+                .connections
+                .values()
+                .next()
+                .ok_or_else(|| Error::bug("one connection and none")),
+            None if self.connections.is_empty() => Err(Error::config("the file has no connection")
+                .with("path", self.path.display())
+                .hint("add one: [connections.NAME] with source = \"…\" and destination = \"…\"")),
+            None => Err(Error::config("which connection?").hint(hint)),
+        }
+    }
+}
+
+impl Part {
+    fn new(
+        what: &str,
+        name: &str,
+        settings: &toml::Table,
+        base: &Path,
+        path: &Path,
+    ) -> Result<Self> {
+        let mut settings = settings.clone();
+        let Some(toml::Value::String(kind)) = settings.remove("type") else {
+            return Err(Error::config(format!("{what} `{name}` has no type"))
+                .with("path", path.display())
+                .hint("add, for example, type = \"kustomer\" or type = \"duckdb\""));
+        };
+        Ok(Self { name: name.to_owned(), kind, settings, base: base.to_owned() })
+    }
+
+    /// A setting that may be text, `{ env = "NAME" }` or `{ file = "path" }`.
+    pub(crate) fn secret(&self, key: &str) -> Result<Option<Secret>> {
+        let Some(value) = self.settings.get(key) else { return Ok(None) };
+        let wrong = || {
+            Error::config(format!("`{key}` of `{}` is neither text nor a reference", self.name))
+                .hint(format!(
+                    "write {key} = {{ env = \"NAME\" }} or {key} = {{ file = \"path\" }}"
+                ))
+        };
+        let text = match value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Table(table) if table.len() == 1 => match table.iter().next() {
+                Some((kind, toml::Value::String(name))) if kind == "env" => {
+                    std::env::var(name).map_err(|_| {
+                        Error::config(format!(
+                            "`{key}` of `{}` is in the environment variable {name}, which is not set",
+                            self.name
+                        ))
+                        .hint(format!("export {name}=… and run again"))
+                    })?
+                }
+                Some((kind, toml::Value::String(file))) if kind == "file" => {
+                    let path = self.base.join(file);
+                    std::fs::read_to_string(&path).map_err(|error| {
+                        Error::config(format!("cannot read `{key}` of `{}` from its file", self.name))
+                            .with("path", path.display())
+                            .caused_by(error)
+                    })?
+                }
+                _ => return Err(wrong()),
+            },
+            _ => return Err(wrong()),
+        };
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Error::config(format!("`{key}` of `{}` is empty", self.name)));
+        }
+        Ok(Some(Secret::new(text)))
+    }
+}
+
+/// The schema's name for a connection's name (`stitch-behaviour.md` 1.2).
+pub(crate) fn schema_name(name: &str) -> String {
+    name.to_lowercase()
+        .chars()
+        .filter(|c| !matches!(c, '.' | '(' | ')'))
+        .map(|c| if c == ' ' || c == '-' { '_' } else { c })
+        .collect()
+}
+
+fn check_schema(schema: &str, connection: &str) -> Result<()> {
+    let first = schema.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+    let rest = schema
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$');
+    if first && rest && schema.len() < 50 {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "`{schema}` cannot be the schema of connection `{connection}`"
+    ))
+    .hint("a schema has fewer than 50 characters, only a-z, 0-9, _ and $, and begins with a letter or _; set schema = \"…\" in the connection"))
+}
+
+/// `tables` lists what is replicated (everything when absent); `exclude` takes away tables
+/// (`kobjects`) and columns (`messages.preview`).
+fn selection(tables: Option<&[String]>, exclude: &[String]) -> Selection {
+    let mut selection = Selection { others: tables.is_none(), ..Selection::default() };
+    for table in tables.unwrap_or_default() {
+        selection.streams.entry(table.as_str().into()).or_default().selected = true;
+    }
+    let others = selection.others;
+    for path in exclude {
+        let (table, column) = path.split_once('.').unwrap_or((path, ""));
+        let choice = selection
+            .streams
+            .entry(table.into())
+            .or_insert_with(|| StreamSelection { selected: others, ..StreamSelection::default() });
+        if column.is_empty() {
+            choice.selected = false;
+        } else {
+            choice.excluded.insert(column.to_owned());
+        }
+    }
+    selection
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// A cause that is a text of several lines.
+#[derive(Debug)]
+struct Unwrapped(String);
+
+impl std::fmt::Display for Unwrapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unwrapped {}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [sources.k]
+        type = "kustomer"
+        api_token = { env = "BOBBIN_TEST_NO_SUCH_VARIABLE" }
+        [destinations.d]
+        type = "duckdb"
+        path = "x.duckdb"
+        [connections."Stitch Kustomer (EU)"]
+        source = "k"
+        destination = "d"
+        exclude = ["kobjects", "messages.preview"]
+    "#;
+
+    fn parse(text: &str) -> Result<Config> {
+        Config::parse(text, Path::new("bobbin.toml"), Path::new("/somewhere"))
+    }
+
+    #[test]
+    fn a_file_is_understood() {
+        let config = parse(GOOD).unwrap();
+        let connection = config.connection(None).unwrap();
+        assert_eq!(connection.id.as_str(), "stitch_kustomer_eu");
+        assert_eq!(config.home, Path::new("/somewhere/.bobbin"));
+        assert!(!connection.selection.contains(&"kobjects".into()));
+        assert!(connection.selection.contains(&"messages".into()));
+        assert!(connection.selection.contains(&"users".into()));
+        let error = connection.source.secret("api_token").unwrap_err();
+        insta::assert_snapshot!(error.report(), @r"
+        `api_token` of `k` is in the environment variable BOBBIN_TEST_NO_SUCH_VARIABLE, which is not set
+          hint: export BOBBIN_TEST_NO_SUCH_VARIABLE=… and run again
+        ");
+    }
+
+    #[test]
+    fn only_listed_tables() {
+        let chosen = selection(Some(&["users".into(), "tags".into()]), &["tags.color".into()]);
+        assert!(chosen.contains(&"tags".into()));
+        assert!(!chosen.contains(&"teams".into()));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let report = |text: &str| parse(text).map(|_| ()).unwrap_err().report();
+        insta::assert_snapshot!(report("[connections.a]\nsource = \"k\"\ndestnation = \"d\"\n"), @r#"
+        the configuration file cannot be understood (path: bobbin.toml)
+          caused by: TOML parse error at line 3, column 1
+          |
+        3 | destnation = "d"
+          | ^^^^^^^^^^
+        unknown field `destnation`, expected one of `source`, `destination`, `schema`, `tables`, `exclude`
+          hint: `bobbin init --print` shows a file with every setting explained
+        "#);
+        insta::assert_snapshot!(report(&GOOD.replace("source = \"k\"", "source = \"kk\"")), @r"
+        connection `Stitch Kustomer (EU)` names a source `kk` that the file does not have (path: bobbin.toml)
+          hint: there are: k
+        ");
+        insta::assert_snapshot!(report(&GOOD.replace("Stitch Kustomer (EU)", "9 lives")), @r#"
+        `9_lives` cannot be the schema of connection `9 lives`
+          hint: a schema has fewer than 50 characters, only a-z, 0-9, _ and $, and begins with a letter or _; set schema = "…" in the connection
+        "#);
+        insta::assert_snapshot!(report(&GOOD.replace("type = \"duckdb\"", "")), @r#"
+        destination `d` has no type (path: bobbin.toml)
+          hint: add, for example, type = "kustomer" or type = "duckdb"
+        "#);
+    }
+}

@@ -1,0 +1,37 @@
+//! bobbin: replicates a company's Kustomer data into its warehouse.
+//!
+//! This crate is the program: it says what was asked (`cli`), what the file means (`config`),
+//! which taps and destinations there are (`registry`), and how things look to a person or a
+//! program (`print`, `progress`).
+
+mod cli;
+mod config;
+mod exit;
+mod print;
+mod progress;
+mod registry;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    if let Ok(order) = std::env::var("BOBBIN_CRASH_AT")
+        && !bobbin_core::crash::arm(&order)
+    {
+        eprintln!(
+            "error: BOBBIN_CRASH_AT names no crash point; there are: {}",
+            bobbin_core::crash::POINTS.join(", ")
+        );
+        return ExitCode::from(exit::CONFIG);
+    }
+    let arguments = cli::Arguments::parse();
+    match cli::run(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            print::error(&error);
+            ExitCode::from(exit::status(error.kind()))
+        }
+    }
+}

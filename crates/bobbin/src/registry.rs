@@ -1,0 +1,104 @@
+//! The one list of taps and destinations.
+
+use bobbin_core::destination::Destination;
+use bobbin_core::tap::Tap;
+use bobbin_core::{Error, Result};
+use bobbin_duckdb::DuckDb;
+use serde_json::{Map, Value};
+use tap_kustomer::config::Config;
+use tap_kustomer::tap::KustomerTap;
+
+use crate::config::Part;
+
+/// The tap for a source of the file.
+pub(crate) fn tap(part: &Part) -> Result<Box<dyn Tap>> {
+    match part.kind.as_str() {
+        "kustomer" => {
+            let mut settings = Map::new();
+            for (key, value) in &part.settings {
+                settings.insert(key.clone(), json(value));
+            }
+            if let Some(token) = part.secret("api_token")? {
+                settings.insert("api_token".into(), token.reveal().into());
+            }
+            let config = Config::from_json(&Value::Object(settings)).map_err(|error| {
+                error.wrap(format!("the settings of source `{}` are wrong", part.name))
+            })?;
+            Ok(Box::new(KustomerTap::new(config)))
+        }
+        other => {
+            Err(Error::config(format!("source `{}` has an unknown type `{other}`", part.name))
+                .hint("there is: kustomer"))
+        }
+    }
+}
+
+/// The destination of the file.
+pub(crate) fn destination(part: &Part) -> Result<Box<dyn Destination>> {
+    match part.kind.as_str() {
+        "duckdb" => Ok(Box::new(DuckDb::new(duckdb(part)?))),
+        other => {
+            Err(Error::config(format!("destination `{}` has an unknown type `{other}`", part.name))
+                .hint("there is: duckdb"))
+        }
+    }
+}
+
+/// A DuckDB destination's settings.
+pub(crate) fn duckdb(part: &Part) -> Result<bobbin_duckdb::Config> {
+    let wrong = |message: String| {
+        Error::config(message)
+            .hint("a duckdb destination takes: path, memory_limit_mb, threads, rows_per_commit")
+    };
+    let mut path = None;
+    let mut memory_limit_mb = None;
+    let mut threads = None;
+    let mut rows_per_commit = None;
+    for (key, value) in &part.settings {
+        match (key.as_str(), value) {
+            ("path", toml::Value::String(text)) => path = Some(part.base.join(text)),
+            ("memory_limit_mb", toml::Value::Integer(n)) if *n > 0 => {
+                memory_limit_mb = u32::try_from(*n).ok();
+            }
+            ("threads", toml::Value::Integer(n)) if *n > 0 => threads = u32::try_from(*n).ok(),
+            ("rows_per_commit", toml::Value::Integer(n)) if *n > 0 => {
+                rows_per_commit = u64::try_from(*n).ok();
+            }
+            ("path" | "memory_limit_mb" | "threads" | "rows_per_commit", _) => {
+                return Err(wrong(format!("`{key}` of destination `{}` is wrong", part.name)));
+            }
+            _ => {
+                return Err(wrong(format!(
+                    "destination `{}` has an unknown setting `{key}`",
+                    part.name
+                )));
+            }
+        }
+    }
+    let path = path.ok_or_else(|| wrong(format!("destination `{}` has no path", part.name)))?;
+    let mut config = bobbin_duckdb::Config::new(path);
+    if let Some(limit) = memory_limit_mb {
+        config.memory_limit_mb = limit;
+    }
+    if let Some(threads) = threads {
+        config.threads = threads;
+    }
+    if let Some(rows) = rows_per_commit {
+        config.rows_per_commit = rows;
+    }
+    Ok(config)
+}
+
+fn json(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::from(text.as_str()),
+        toml::Value::Integer(n) => Value::from(*n),
+        toml::Value::Float(n) => Value::from(*n),
+        toml::Value::Boolean(b) => Value::from(*b),
+        toml::Value::Datetime(instant) => Value::from(instant.to_string()),
+        toml::Value::Array(items) => items.iter().map(json).collect(),
+        toml::Value::Table(table) => {
+            table.iter().map(|(key, value)| (key.clone(), json(value))).collect()
+        }
+    }
+}

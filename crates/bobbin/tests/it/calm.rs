@@ -1,0 +1,131 @@
+//! Verbs in fair weather.
+
+use std::fs;
+
+use fake_kustomer::{Mutation, Pick, Simulator};
+use serde_json::Value;
+
+use crate::support::{Desk, Told, tiny};
+
+#[test]
+fn two_runs_hold_what_the_oracle_holds() {
+    let sim = Simulator::start(tiny(1)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.run(&["run"]).assert(0, &["complete", "conversations"]);
+    desk.assert_exact(&sim, None);
+
+    for stream in ["customer", "conversation", "message", "note", "kobject", "user"] {
+        sim.control().mutate(&Mutation::update(stream, Pick::Random(20))).unwrap();
+    }
+    sim.control().mutate(&Mutation::add("message", 50)).unwrap();
+    sim.control().advance(60_000);
+    sim.control().mutate(&Mutation::add_attribute("customer", "newThingStr")).unwrap();
+    sim.control().advance(3_600_000);
+    sim.control().mutate(&Mutation::update("customer", Pick::Random(5))).unwrap();
+    sim.control().advance(3_600_000);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    desk.assert_exact(&sim, None);
+    let told = desk.run(&[
+        "query",
+        "--format",
+        "json",
+        "select count(custom__new_thing_str) between 1 and 5 as n from kustomer.customers",
+    ]);
+    told.assert(0, &[r#""n":"true""#]);
+
+    let status = desk.run(&["status"]);
+    status.assert(0, &["customers", "The last finished job"]);
+    let jobs = desk.run(&["status", "--format", "json"]);
+    assert_eq!(jobs.stdout.lines().count(), 2, "{jobs:?}");
+}
+
+#[test]
+fn json_is_one_object_a_line_and_ends_with_the_report() {
+    let sim = Simulator::start(tiny(2)).unwrap();
+    let desk = Desk::new(&sim);
+    let told = desk.run(&["run", "--format", "json"]);
+    told.assert(0, &[]);
+    let events: Vec<Value> =
+        told.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let report = &events.last().unwrap()["report"];
+    assert_eq!(report["outcome"], "complete");
+    assert_eq!(report["tables"].as_array().unwrap().len(), 9);
+    for table in report["tables"].as_array().unwrap() {
+        assert_eq!(table["outcome"], "complete", "{table}");
+        assert_eq!(table["extracted"], table["loaded"], "{table}");
+    }
+    assert!(events.iter().any(|event| event["event"] == "window"));
+    assert!(!told.stdout.contains(sim.token()), "the token is in the output");
+    assert!(!told.stderr.contains(sim.token()), "the token is in the log");
+}
+
+#[test]
+fn init_check_discover_lead_to_a_run() {
+    let sim = Simulator::start(tiny(3)).unwrap();
+    let desk = Desk::new(&sim);
+    fs::remove_file(desk.path("bobbin.toml")).unwrap();
+    desk.run(&["check"]).assert(2, &["bobbin.toml", "bobbin init"]);
+    desk.run(&["init"]).assert(0, &["wrote bobbin.toml", "KUSTOMER_API_TOKEN"]);
+    desk.run(&["init"]).assert(2, &["it is left as it is"]);
+    desk.run(&["check"]).assert(2, &["KUSTOMER_API_TOKEN, which is not set"]);
+
+    let text = fs::read_to_string(desk.path("bobbin.toml")).unwrap();
+    let text = text
+        .replace("# api_url = \"http://127.0.0.1:8080\"", &format!("api_url = \"{}\"", sim.url()));
+    fs::write(desk.path("bobbin.toml"), text).unwrap();
+    let with_key = |arguments: &[&str]| {
+        let mut command = desk.command(arguments);
+        Told::of(command.env("KUSTOMER_API_TOKEN", sim.token()).output().unwrap())
+    };
+    with_key(&["check"]).assert(0, &["ok", "readable"]);
+    with_key(&["discover"]).assert(0, &["conversations", "updated_at"]);
+    with_key(&["discover", "--table", "conversations"])
+        .assert(0, &["satisfaction_level__score", "date-time", "customer_id"]);
+    with_key(&["discover", "--table", "nonsense"]).assert(2, &["there are: "]);
+    with_key(&["run"]).assert(0, &["complete"]);
+}
+
+#[test]
+fn selection_leaves_out_tables_and_columns() {
+    let sim = Simulator::start(tiny(4)).unwrap();
+    let desk = Desk::new(&sim);
+    let source = format!(
+        "api_token = \"{}\"\napi_url = \"{}\"\n{}",
+        sim.token(),
+        sim.url(),
+        crate::support::FAST
+    );
+    desk.write(
+        &source,
+        "path = \"out.duckdb\"",
+        "tables = [\"messages\", \"users\"]\nexclude = [\"messages.preview\", \"users.email\"]",
+    );
+    desk.run(&["run"]).assert(0, &["complete"]);
+    let told = desk.run(&["query", "select table_name from information_schema.tables where table_schema = 'kustomer' order by 1"]);
+    assert!(!told.stdout.contains("customers"), "{}", told.stdout);
+    desk.run(&["query", "select preview from kustomer.messages"]).assert(2, &["preview"]);
+    desk.run(&["query", "select count(channel) from kustomer.messages"]).assert(0, &["900"]);
+}
+
+#[test]
+fn the_demo_proves_its_copy() {
+    let desk = Desk::with("");
+    let told = desk.run(&["demo", "--records", "200"]);
+    told.assert(0, &["complete", "exact", "warrantyUntilAt", "Where to go next"]);
+    assert!(!told.stdout.contains("WRONG"), "{}", told.stdout);
+    // Again: the directory of an earlier demo is emptied, a foreign one is left alone.
+    desk.run(&["demo", "--records", "50"]).assert(0, &["exact"]);
+    fs::create_dir(desk.path("mine")).unwrap();
+    desk.run(&["demo", "--directory", "mine"]).assert(2, &["left as it is"]);
+}
+
+#[test]
+fn help_names_the_exit_statuses_and_completions_are_printed() {
+    let desk = Desk::with("");
+    desk.run(&["--help"]).assert(0, &["Examples:", "bobbin demo"]);
+    desk.run(&["-h"]).assert(0, &["Exit status:"]);
+    for verb in ["demo", "init", "check", "discover", "run", "status", "query", "simulate"] {
+        desk.run(&[verb, "--help"]).assert(0, &["Example", "--config"]);
+    }
+    desk.run(&["completions", "bash"]).assert(0, &["_bobbin"]);
+}

@@ -1,0 +1,220 @@
+//! Things that go wrong: a clear message, a documented exit status, nothing lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fake_kustomer::{Mutation, Pick, Simulator, Token};
+
+use crate::support::{Desk, FAST, Told, tiny};
+
+#[test]
+fn a_wrong_key_stops_at_once_and_says_what_to_do() {
+    let sim = Simulator::start(tiny(1)).unwrap();
+    let desk = Desk::with(&format!("api_token = \"wrong\"\napi_url = \"{}\"\n{FAST}", sim.url()));
+    desk.run(&["check"]).assert(4, &["failed", "hint", "API key"]);
+    let told = desk.run(&["run"]);
+    told.assert(4, &["hint", "API key"]);
+    assert!(!told.stdout.contains("wrong") && !told.stderr.contains("\"wrong\""), "{told:?}");
+    assert!(sim.control().stats().requests < 12, "{:?}", sim.control().stats());
+}
+
+#[test]
+fn a_key_of_another_region_names_both() {
+    let mut config = tiny(2);
+    config.tokens[0].pod = Some("prod2".to_owned());
+    let sim = Simulator::start(config).unwrap();
+    let desk = Desk::new(&sim);
+    desk.run(&["check"]).assert(4, &["prod2", "region"]);
+    desk.run(&["run"]).assert(4, &["prod2", "region"]);
+}
+
+#[test]
+fn a_missing_role_takes_one_table_and_is_named() {
+    let mut config = tiny(3);
+    config.tokens = vec![Token::with_roles(
+        "some",
+        &[
+            "org.permission.search.create",
+            "org.permission.customer.read",
+            "org.permission.conversation.read",
+            "org.permission.message.read",
+            "org.permission.kobject.read",
+            "org.permission.klass.read",
+            "org.permission.metadata.read",
+            "org.permission.tag.read",
+            "org.user.read",
+        ],
+    )];
+    let sim = Simulator::start(config).unwrap();
+    let desk = Desk::new(&sim);
+    desk.run(&["check"]).assert(3, &["org.permission.shortcut.read", "not readable"]);
+    desk.run(&["run"]).assert(3, &["org.permission.shortcut.read", "incomplete"]);
+    desk.run(&["query", "select count(*) from kustomer.messages"]).assert(0, &["900"]);
+}
+
+#[test]
+fn an_unreachable_host_is_told_from_a_wrong_key() {
+    let desk = Desk::with(&format!("api_token = \"t\"\napi_url = \"http://127.0.0.1:9\"\n{FAST}"));
+    desk.run(&["check"]).assert(5, &["127.0.0.1:9", "hint"]);
+    let desk = Desk::with(&format!(
+        "api_token = \"t\"\napi_url = \"http://no.such.host.invalid\"\n{FAST}"
+    ));
+    desk.run(&["check"]).assert(5, &["no.such.host.invalid", "hint"]);
+}
+
+#[test]
+fn a_wrong_file_or_setting_is_named() {
+    let desk = Desk::with("api_token = \"t\"\nstart_date = \"yesterday\"");
+    desk.run(&["run"]).assert(2, &["start_date"]);
+    let desk = Desk::with("start_date = \"2024-01-01\"");
+    desk.run(&["run"]).assert(2, &["api_token"]);
+    fs::write(desk.path("bobbin.toml"), "[sources.k\n").unwrap();
+    desk.run(&["run"]).assert(2, &["line 1", "bobbin.toml"]);
+    desk.run(&["run", "--config", "nowhere.toml"]).assert(2, &["nowhere.toml", "bobbin init"]);
+}
+
+#[test]
+fn a_destination_that_cannot_be_written_is_told_before_anything_is_read() {
+    let sim = Simulator::start(tiny(4)).unwrap();
+    let source = format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url());
+    let desk = Desk::new(&sim);
+    desk.write(&source, "path = \"no/such/directory/out.duckdb\"", "");
+    desk.run(&["run"]).assert(2, &["no/such/directory", "hint"]);
+
+    fs::write(desk.path("text.duckdb"), "this is no database, and it is precious").unwrap();
+    desk.write(&source, "path = \"text.duckdb\"", "");
+    let told = desk.run(&["run"]);
+    assert!(matches!(told.status, Some(2)), "{told:?}");
+    assert!(format!("{told:?}").contains("text.duckdb"), "{told:?}");
+    assert_eq!(
+        fs::read_to_string(desk.path("text.duckdb")).unwrap(),
+        "this is no database, and it is precious"
+    );
+    assert_eq!(sim.control().stats().requests, 0, "the source was asked before");
+}
+
+#[test]
+fn a_database_that_another_program_holds_is_named() {
+    let sim = Simulator::start(tiny(5)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.run(&["run"]).assert(0, &[]);
+    // Another process of ours holds it: the same program, waiting for a statement.
+    let mut holder = desk
+        .command(&["query"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // It opens the file only once it has the statement; a long one keeps it open.
+    let sql = "select sum(sqrt(a.range)) from range(100000000000) a";
+    std::io::Write::write_all(&mut holder.stdin.take().unwrap(), sql.as_bytes()).unwrap();
+    let held = (0..200).any(|_| {
+        let told = desk.run(&["run"]);
+        if told.status == Some(0) {
+            return false;
+        }
+        told.assert(8, &["out.duckdb", "hint"]);
+        true
+    });
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(held, "the other program never held the file");
+    desk.run(&["run"]).assert(0, &["complete"]);
+    desk.assert_exact(&sim, None);
+}
+
+fn segments(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(path) = open.pop() {
+        for entry in fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "zst") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_corrupt_segment_is_set_aside_and_its_records_are_read_again() {
+    let sim = Simulator::start(tiny(6)).unwrap();
+    let desk = Desk::new(&sim);
+    let mut command = desk.command(&["run"]);
+    command.env("BOBBIN_CRASH_AT", "segment-sealed:6").output().unwrap();
+    let spool = desk.path(".bobbin/spool");
+    let victim = segments(&spool).pop().unwrap();
+    let mut bytes = fs::read(&victim).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xFF;
+    fs::write(&victim, bytes).unwrap();
+    let told = desk.run(&["run"]);
+    told.assert(0, &["set aside", ".corrupt", "complete"]);
+    desk.assert_exact(&sim, None);
+}
+
+#[test]
+fn a_lost_ledger_costs_no_data() {
+    let sim = Simulator::start(tiny(7)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.run(&["run"]).assert(0, &[]);
+    fs::remove_dir_all(desk.path(".bobbin")).unwrap();
+    sim.control().mutate(&Mutation::update("customer", Pick::Random(9))).unwrap();
+    sim.control().advance(3_600_000);
+    let told = desk.run(&["run", "--format", "json"]);
+    told.assert(0, &[]);
+    desk.assert_exact(&sim, None);
+    // The destination knew how far it was: the history was not read again.
+    let report: serde_json::Value =
+        serde_json::from_str(told.stdout.lines().last().unwrap()).unwrap();
+    let messages = report["report"]["tables"].as_array().unwrap();
+    let messages = messages.iter().find(|table| table["stream"] == "messages").unwrap();
+    assert!(messages["extracted"].as_u64().unwrap() < 900, "{messages}");
+    // And the other way round: a lost database is filled again from the start.
+    fs::remove_file(desk.path("out.duckdb")).unwrap();
+    desk.run(&["run"]).assert(0, &["everything is extracted again"]);
+    desk.assert_exact(&sim, None);
+}
+
+/// Runs the program with its directory on a file system of a few megabytes.
+fn on_small_disk(desk: &Desk, megabytes: u32, then: &str) -> Told {
+    let program = env!("CARGO_BIN_EXE_bobbin");
+    let small = desk.path("small");
+    fs::create_dir_all(&small).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size={megabytes}m tmpfs '{small}' && cd '{small}' && cp ../bobbin.toml . && {then}",
+        small = small.display(),
+        then = then.replace("bobbin", program).replace(&format!("{program}.toml"), "bobbin.toml"),
+    );
+    let mut command = Command::new("unshare");
+    if !rustix_is_root() {
+        command.args(["--map-root-user", "--user"]);
+    }
+    Told::of(command.args(["--mount", "sh", "-c", &script]).output().unwrap())
+}
+
+fn rustix_is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+}
+
+#[test]
+fn a_full_disk_stops_in_order_and_loses_nothing() {
+    let sim = Simulator::start(tiny(8).with_count("message", 30_000)).unwrap();
+    let desk = Desk::new(&sim);
+    // Too small: a clear message and status 7. Then the same disk, grown: complete.
+    let told = on_small_disk(
+        &desk,
+        6,
+        "{ bobbin run; echo first=$?; mount -o remount,size=400m . ; bobbin run; echo second=$?; cp out.duckdb ../whole.duckdb; }",
+    );
+    let all = format!("{}{}", told.stdout, told.stderr);
+    assert!(all.contains("first=7"), "{all}");
+    assert!(all.contains("second=0"), "{all}");
+    assert!(all.contains("hint: free some space") || all.contains("free some space"), "{all}");
+    crate::support::assert_exact(&desk.path("whole.duckdb"), &sim, None);
+}

@@ -1,0 +1,147 @@
+//! Keys: bad, expired, of another region, or without a role.
+
+use bobbin_core::ErrorKind;
+use bobbin_core::cancel::Cancel;
+use bobbin_core::clock::SystemClock;
+use bobbin_core::report::NoLog;
+use bobbin_core::tap::{Context, Tap};
+use fake_kustomer::{Config, Fault, FaultRule, Matcher, Token, When};
+
+use crate::support::Bench;
+
+fn with_token(token: Token) -> Bench {
+    let mut config = Config::tiny(1);
+    config.tokens = vec![token];
+    Bench::new(config)
+}
+
+const READER: &[&str] =
+    &["org.permission.search.create", "org.permission.tag.read", "org.permission.shortcut.read"];
+
+#[test]
+fn a_bad_key_stops_at_once_and_says_what_to_do() {
+    let mut bench = Bench::new(Config::tiny(1)).set("api_token", "wrong");
+    let ran = bench.run();
+    let error = ran.outcomes.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    let report = ran.error();
+    assert!(report.contains("API key"), "{report}");
+    assert!(report.contains("hint: make a new key"), "{report}");
+    assert!(!report.contains("wrong"), "the key is in the message: {report}");
+    assert!(ran.calls("") < 20);
+}
+
+#[test]
+fn an_expired_key_is_called_expired() {
+    let token = Token { expires: Some(When::relative(-1)), ..Token::all_roles("a-long-token") };
+    let report = with_token(token).run().error();
+    assert!(report.contains("the API key has expired"), "{report}");
+}
+
+#[test]
+fn a_key_of_another_region_is_told_where_it_belongs() {
+    let token = Token { pod: Some("prod2".to_owned()), ..Token::all_roles("a-long-token") };
+    let mut bench = with_token(token);
+    let report = bench.run().error();
+    assert!(report.contains("belongs to region prod2"), "{report}");
+    assert!(report.contains("set region to prod2"), "{report}");
+}
+
+#[test]
+fn a_missing_role_removes_its_stream_alone() {
+    let mut bench = with_token(Token::with_roles("a-long-token", READER));
+    let ran = bench.run();
+    let (word, reason) = ran.ended("teams");
+    assert_eq!(word, "unreadable", "{reason}");
+    assert!(reason.contains("org.permission.team.read"), "{reason}");
+    assert_eq!(ran.ended("tags").0, "complete");
+    assert_eq!(ran.ended("messages").0, "complete");
+    let no_search = Token::with_roles("a-long-token", &["org.user.read"]);
+    let ran = with_token(no_search).run();
+    assert_eq!(ran.ended("users").0, "complete");
+    let (word, reason) = ran.ended("messages");
+    assert_eq!(word, "unreadable", "{reason}");
+    assert!(reason.contains("org.permission.search.create"), "{reason}");
+}
+
+#[test]
+fn a_key_that_goes_bad_midway_stops_the_run_and_the_next_goes_on() {
+    let config = Config::tiny(2).with_count("message", 25_000).with_fault(
+        FaultRule::always(Matcher::on("search", "message"), Fault::status(401)).after(30),
+    );
+    let mut bench = Bench::new(config);
+    let ran = bench.run();
+    assert_eq!(ran.outcomes.as_ref().unwrap_err().kind(), ErrorKind::Auth);
+    assert_eq!(bench.state.currently_syncing.as_ref().unwrap().as_str(), "messages");
+    assert!(bench.state.bookmarks.contains_key(&"conversations".into()));
+    assert!(ran.with_status(401) <= 64);
+    bench.sim.control().clear_faults();
+    bench.run().all_complete();
+    bench.compare_but(&[]);
+}
+
+#[test]
+fn nobody_listening_is_said_so() {
+    let mut bench =
+        Bench::new(Config::tiny(1)).set("api_url", "http://127.0.0.1:1").set("max_attempts", 3);
+    let ran = bench.run();
+    let error = ran.outcomes.as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let report = ran.error();
+    assert!(report.contains("refuses connections"), "{report}");
+    let mut bench = Bench::new(Config::tiny(1))
+        .set("api_url", "http://no-such-host.invalid")
+        .set("max_attempts", 2);
+    let report = bench.run().error();
+    assert!(report.contains("name is not known") || report.contains("cannot be used"), "{report}");
+}
+
+#[test]
+fn a_check_tells_what_can_be_read() {
+    let bench = with_token(Token::with_roles("a-long-token", READER));
+    let cancel = Cancel::new();
+    let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
+    let check = bench.tap().check(&cx).unwrap();
+    let missing: Vec<&str> = check
+        .streams
+        .iter()
+        .filter(|(_, missing)| missing.is_some())
+        .map(|(stream, _)| stream.as_str())
+        .collect();
+    assert!(missing.contains(&"teams"), "{missing:?}");
+    assert!(!missing.contains(&"customers"), "{missing:?}");
+    assert!(check.facts.iter().any(|(label, _)| label == "API"));
+    let bad = Bench::new(Config::tiny(1)).set("api_token", "wrong");
+    assert_eq!(bad.tap().check(&cx).unwrap_err().kind(), ErrorKind::Auth);
+}
+
+#[test]
+fn discovery_hides_what_cannot_be_read() {
+    let bench = with_token(Token::with_roles("a-long-token", READER));
+    let cancel = Cancel::new();
+    let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
+    let catalog = bench.tap().discover(&cx).unwrap();
+    assert!(catalog.stream(&"teams".into()).is_none());
+    assert!(catalog.stream(&"customers".into()).is_some());
+}
+
+#[test]
+fn stopping_is_noticed_and_the_next_run_goes_on() {
+    let mut config = Config::tiny(3).with_count("message", 60_000);
+    config.latency_ms = 20;
+    let mut bench = Bench::new(config).only(&["messages"]);
+    let cancel = Cancel::new();
+    let stopper = cancel.clone();
+    bench.replica.break_after = None;
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        stopper.cancel();
+    });
+    let ran = bench.run_until(&cancel);
+    thread.join().unwrap();
+    if let Err(error) = &ran.outcomes {
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+    }
+    bench.run().all_complete();
+    bench.compare_but(&[]);
+}
