@@ -8,6 +8,7 @@ pub mod about;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+mod conform;
 pub mod logs;
 pub mod message;
 pub mod program;

@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{schema, state};
+use crate::state;
 
 /// A SCHEMA message.
 #[derive(Serialize)]
 struct SchemaMessage<'a> {
     r#type: &'static str,
     stream: &'a str,
-    schema: Value,
+    schema: &'a Value,
     key_properties: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     bookmark_properties: Option<[&'a str; 1]>,
@@ -29,12 +29,12 @@ struct StateMessage {
     value: Value,
 }
 
-/// The line of a SCHEMA message, with its newline. The stream is sent as it is: prune it first.
-pub fn schema_line(stream: &Stream) -> Vec<u8> {
+/// The line of a SCHEMA message, with its newline, for a stream whose fields `schema` describes.
+pub fn schema_line(stream: &Stream, schema: &Value) -> Vec<u8> {
     line(&SchemaMessage {
         r#type: "SCHEMA",
         stream: stream.name.as_str(),
-        schema: schema::of_stream(stream),
+        schema,
         key_properties: &stream.key,
         bookmark_properties: stream.replication_key.as_deref().map(|key| [key]),
     })

@@ -14,14 +14,16 @@ use bobbin_core::state::State;
 use bobbin_core::tap::Output;
 use bobbin_core::{Error, ErrorKind, Result};
 
-use crate::message;
+use crate::conform::Conform;
+use crate::{message, schema};
 
 /// Bytes gathered before a write: a pipe takes 64 KiB at a time.
 const BUFFER: usize = 256 * 1024;
 
 /// Writes messages to `W`, flushing after every page, schema and state.
 ///
-/// Schemas are pruned to the selection and repeated only when they changed. Rejected records are
+/// Schemas are pruned to the selection and repeated only when they changed: when the tap says so,
+/// and before a record that contradicts what was announced. Rejected records are
 /// never dropped: they become records of one extra stream, with the reason, and a warning.
 pub struct MessageWriter<'a, W: Write> {
     out: W,
@@ -30,10 +32,19 @@ pub struct MessageWriter<'a, W: Write> {
     rejected_stream: &'a str,
     rejected_announced: bool,
     log: &'a dyn JobLog,
-    schemas: HashMap<StreamName, Vec<u8>>,
+    announced: HashMap<StreamName, Announced>,
     heads: HashMap<StreamName, Arc<[u8]>>,
     last_state: Option<Vec<u8>>,
     reader_gone: bool,
+}
+
+/// What was said of a stream.
+struct Announced {
+    /// Pruned to the selection.
+    stream: Stream,
+    conform: Conform,
+    /// The last SCHEMA.
+    line: Vec<u8>,
 }
 
 impl<'a, W: Write> MessageWriter<'a, W> {
@@ -51,7 +62,7 @@ impl<'a, W: Write> MessageWriter<'a, W> {
             rejected_stream,
             rejected_announced: false,
             log,
-            schemas: HashMap::new(),
+            announced: HashMap::new(),
             heads: HashMap::new(),
             last_state: None,
             reader_gone: false,
@@ -81,36 +92,56 @@ impl<'a, W: Write> MessageWriter<'a, W> {
         self.last_state.is_some()
     }
 
-    fn spill(&mut self) -> Result<()> {
-        let result = self.out.write_all(&self.buffer);
-        self.buffer.clear();
-        result.map_err(|error| self.failed(error))
-    }
-
     fn flush(&mut self) -> Result<()> {
-        self.spill()?;
-        let result = self.out.flush();
-        result.map_err(|error| self.failed(error))
+        let result = spill(&mut self.out, &mut self.buffer).and_then(|()| self.out.flush());
+        result.map_err(|error| failed(&mut self.reader_gone, error))
     }
+}
 
-    fn failed(&mut self, error: std::io::Error) -> Error {
-        if error.kind() == IoErrorKind::BrokenPipe {
-            self.reader_gone = true;
-            return Error::new(ErrorKind::Io, "the reader of the messages is gone")
-                .caused_by(error);
-        }
-        Error::io("cannot write the messages", error)
+impl Announced {
+    fn schema_line(&self) -> Vec<u8> {
+        message::schema_line(&self.stream, self.conform.schema())
     }
+}
+
+fn spill(out: &mut impl Write, buffer: &mut Vec<u8>) -> std::io::Result<()> {
+    let result = out.write_all(buffer);
+    buffer.clear();
+    result
+}
+
+fn failed(reader_gone: &mut bool, error: std::io::Error) -> Error {
+    if error.kind() == IoErrorKind::BrokenPipe {
+        *reader_gone = true;
+        return Error::new(ErrorKind::Io, "the reader of the messages is gone").caused_by(error);
+    }
+    Error::io("cannot write the messages", error)
 }
 
 impl<W: Write> Output for MessageWriter<'_, W> {
     fn schema(&mut self, stream: &Stream) -> Result<()> {
-        let line = message::schema_line(&self.selection.prune(stream));
-        if self.schemas.get(&stream.name) == Some(&line) {
-            return Ok(());
+        let stream = self.selection.prune(stream);
+        let wire = schema::of_stream(&stream);
+        match self.announced.get_mut(&stream.name) {
+            Some(announced) => {
+                announced.conform.announce(wire);
+                announced.stream = stream;
+                let line = announced.schema_line();
+                if line == announced.line {
+                    return Ok(());
+                }
+                self.buffer.extend_from_slice(&line);
+                announced.line = line;
+            }
+            None => {
+                let name = stream.name.clone();
+                let conform = Conform::new(wire);
+                let mut announced = Announced { stream, conform, line: Vec::new() };
+                announced.line = announced.schema_line();
+                self.buffer.extend_from_slice(&announced.line);
+                self.announced.insert(name, announced);
+            }
         }
-        self.buffer.extend_from_slice(&line);
-        self.schemas.insert(stream.name.clone(), line);
         self.flush()
     }
 
@@ -121,16 +152,28 @@ impl<W: Write> Output for MessageWriter<'_, W> {
             .or_insert_with(|| message::record_head(stream.as_str()).into())
             .clone();
         let tail = message::record_tail(records.extracted_at);
+        let text = std::str::from_utf8(records.text).map_err(|error| {
+            Error::new(ErrorKind::Bug, format!("records of {stream} are no text")).caused_by(error)
+        })?;
+        let mut announced = self.announced.get_mut(stream);
         // Every line ends with a newline.
         let mut from = 0;
         for end in memchr::memchr_iter(b'\n', records.text) {
-            let line = &records.text[from..end];
+            let line = &text[from..end];
             from = end + 1;
+            if let Some(announced) = &mut announced
+                && announced.conform.admit(line)
+            {
+                announced.line = announced.schema_line();
+                self.buffer.extend_from_slice(&announced.line);
+            }
             self.buffer.extend_from_slice(&head);
-            self.buffer.extend_from_slice(line);
+            self.buffer.extend_from_slice(line.as_bytes());
             self.buffer.extend_from_slice(&tail);
             if self.buffer.len() >= BUFFER {
-                self.spill()?;
+                spill(&mut self.out, &mut self.buffer).map_err(|error| {
+                    failed(&mut self.reader_gone, error)
+                })?;
             }
         }
         self.flush()
@@ -147,8 +190,9 @@ impl<W: Write> Output for MessageWriter<'_, W> {
         });
         if !self.rejected_announced {
             self.rejected_announced = true;
-            self.buffer
-                .extend_from_slice(&message::schema_line(&rejected_schema(self.rejected_stream)));
+            let stream = rejected_schema(self.rejected_stream);
+            let wire = schema::of_stream(&stream);
+            self.buffer.extend_from_slice(&message::schema_line(&stream, &wire));
         }
         self.buffer.extend_from_slice(&message::record_head(self.rejected_stream));
         let mut field = |name: &str, text: &str| {
@@ -285,6 +329,29 @@ mod tests {
         {"type":"STATE","value":{"bookmarks":{"users":{"updated_at":"2026-01-01T00:00:00Z"}}}}
         {"type":"STATE","value":{"bookmarks":{"users":{"updated_at":"2026-01-01T00:00:00Z"}}}}
         "#);
+    }
+
+    #[test]
+    fn a_record_that_contradicts_its_schema_comes_after_a_wider_one() {
+        let selection = Selection::all();
+        let mut out = Vec::new();
+        let mut writer = MessageWriter::new(&mut out, &selection, "rejected_records", &NoLog);
+        let name: StreamName = "users".into();
+        writer.schema(&stream()).unwrap();
+        let text = "{\"id\":\"a\"}\n{\"id\":\"b\",\"secret\":[1]}\n{\"id\":\"c\",\"secret\":[]}\n";
+        writer.records(&name, records(text)).unwrap();
+        writer.schema(&stream()).unwrap();
+        let kinds: Vec<Value> = out
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice::<Value>(line).unwrap())
+            .map(|line| match line["type"].as_str() {
+                Some("SCHEMA") => line["schema"]["properties"]["secret"]["type"].clone(),
+                _ => line["record"]["id"].clone(),
+            })
+            .collect();
+        let (narrow, wide) = (json!(["null", "string"]), json!(["null", "string", "array"]));
+        assert_eq!(kinds, [narrow, json!("a"), wide, json!("b"), json!("c")]);
     }
 
     #[test]
