@@ -43,7 +43,7 @@ pub enum ErrorKind {
     Bug,
 }
 
-/// Who has to act.
+/// Who has to act, or on whose side it happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Party {
     /// The person who runs bobbin.
@@ -61,6 +61,7 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
+    party: Option<Party>,
     message: String,
     context: Vec<(&'static str, String)>,
     hint: Option<String>,
@@ -72,6 +73,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
+            party: None,
             message: message.into(),
             context: Vec::new(),
             hint: None,
@@ -133,11 +135,19 @@ impl Error {
         self
     }
 
+    /// Says on whose side it happened, where the kind alone would mislead: a key refused by the
+    /// destination is not a matter of the source.
+    pub fn of(mut self, party: Party) -> Self {
+        self.0.party = Some(party);
+        self
+    }
+
     /// Wraps this error as the cause of a new message of the same kind; the hint moves outward.
     pub fn wrap(mut self, message: impl Into<String>) -> Self {
         let hint = self.0.hint.take();
         let mut outer = Self::new(self.0.kind, message);
         outer.0.hint = hint;
+        outer.0.party = self.0.party;
         outer.caused_by(self)
     }
 
@@ -156,9 +166,9 @@ impl Error {
         self.0.hint.as_deref()
     }
 
-    /// Who has to act on it.
+    /// Who has to act on it: as was said, else by its kind.
     pub fn party(&self) -> Party {
-        match self.0.kind {
+        self.0.party.unwrap_or(match self.0.kind {
             ErrorKind::Config
             | ErrorKind::Auth
             | ErrorKind::Permission
@@ -173,7 +183,7 @@ impl Error {
             | ErrorKind::InvalidData => Party::Source,
             ErrorKind::SchemaConflict => Party::Destination,
             ErrorKind::Bug => Party::Bobbin,
-        }
+        })
     }
 
     /// True when trying the same again may well succeed.
@@ -248,5 +258,7 @@ mod tests {
           hint: free some space on that disk and run again; nothing that was saved is lost
         ");
         assert_eq!(error.kind(), ErrorKind::DiskFull);
+        assert_eq!(error.party(), Party::Operator);
+        assert_eq!(error.of(Party::Destination).wrap("so").party(), Party::Destination);
     }
 }

@@ -95,6 +95,19 @@ impl Object {
         self.properties.iter().find(|(n, _)| n == name).map(|(_, schema)| schema)
     }
 
+    /// Whether a field with this dotted path is declared; fields of an array's objects have the
+    /// array's path before theirs.
+    pub fn has(&self, path: &str) -> bool {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(a, b)| (a, Some(b)));
+        self.property(first).is_some_and(|schema| {
+            let inner = match &schema.kind {
+                Kind::Array(items) => items.object(),
+                _ => schema.object(),
+            };
+            rest.is_none_or(|rest| inner.is_some_and(|object| object.has(rest)))
+        })
+    }
+
     /// True when this is a map whose keys are data.
     pub fn is_map(&self) -> bool {
         self.properties.is_empty()

@@ -30,9 +30,8 @@ pub trait Tap: Send {
     /// Tests the connection: reachable, key accepted. Changes nothing.
     fn check(&self, cx: &Context<'_>) -> Result<Check>;
 
-    /// Lists what can be read with these credentials. Streams that cannot are left out and
-    /// reported as notices.
-    fn discover(&self, cx: &Context<'_>) -> Result<Catalog>;
+    /// Lists what can be read with these credentials, and what cannot.
+    fn discover(&self, cx: &Context<'_>) -> Result<Discovery>;
 
     /// Extracts. Calls, in order: [`Output::schema`] before a stream's first record and whenever
     /// its shape grew, [`Output::records`] and [`Output::rejected`] any number of times, and
@@ -46,6 +45,15 @@ pub trait Tap: Send {
         request: &SyncRequest<'_>,
         out: &mut dyn Output,
     ) -> Result<Vec<StreamOutcome>>;
+}
+
+/// What a source has for these credentials.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Discovery {
+    /// The streams that can be read.
+    pub catalog: Catalog,
+    /// The others, each with what is missing. A run that wants one of them is not complete.
+    pub unreadable: Vec<(StreamName, String)>,
 }
 
 /// What to extract.

@@ -7,11 +7,11 @@ use std::sync::mpsc;
 
 use bobbin_core::catalog::{Catalog, Selection};
 use bobbin_core::destination::{Destination, Loader, Recovered};
-use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::report::{Event, Level};
 use bobbin_core::state::State;
-use bobbin_core::tap::{Completeness, Context, StreamOutcome, SyncRequest, Tap};
-use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_core::tap::{Completeness, Context, Discovery, StreamOutcome, SyncRequest, Tap};
+use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::Timestamp;
 
 use crate::extract::{self, Spooling};
@@ -125,7 +125,7 @@ impl Engine {
         let RunRequest { connection, tap, destination, selection } = request;
         let rows = self.rows_per_commit.unwrap_or_else(|| destination.rows_per_commit()).max(1);
         let rounds = Rounds { records: rows, ..self.rounds };
-        let mut loader = destination.open(&cx, connection, job)?;
+        let mut loader = destination.open(&cx, connection, job).map_err(destinations)?;
         let save_state = |state: &State| ledger.save_state(connection, state, cx.clock.now());
         let recovered = resume(cx, &mut *loader, spool, rounds, &save_state, ends)?;
         let state = recovered.state.unwrap_or_default();
@@ -137,8 +137,15 @@ impl Engine {
             });
         }
 
-        let catalog = tap.discover(&cx)?;
+        let Discovery { catalog, unreadable } = tap.discover(&cx)?;
         ends.catalog = catalog.clone();
+        verify_selection(cx, selection, &catalog, &unreadable)?;
+        let wanted = unreadable.into_iter().filter(|(stream, _)| selection.contains(stream));
+        ends.outcomes.extend(wanted.map(|(stream, reason)| StreamOutcome {
+            stream,
+            completeness: Completeness::Unreadable { reason },
+            reached: None,
+        }));
         let first_sequence = sequence_after(cx.clock.now(), recovered.sequence);
         let mut writer =
             spool.writer(job, first_sequence, Limits { records: rows, ..self.limits })?;
@@ -182,7 +189,7 @@ impl Engine {
         ends.loaded.absorb(now_loaded);
         let mut error = None;
         match extracted {
-            Ok(outcomes) => ends.outcomes = outcomes,
+            Ok(outcomes) => ends.outcomes.extend(outcomes),
             Err(e) => error = Some(e),
         }
         if let Err(e) = followed {
@@ -200,12 +207,46 @@ impl Engine {
             });
         } else {
             match loader.finish() {
-                Err(e) if error.is_none() => error = Some(e),
+                Err(e) if error.is_none() => error = Some(destinations(e)),
                 _ => {}
             }
         }
         error.map_or(Ok(()), Err)
     }
+}
+
+fn destinations(error: Error) -> Error {
+    error.of(Party::Destination)
+}
+
+/// A choice that names nothing would be a table silently missing, or a column silently kept.
+fn verify_selection(
+    cx: Context<'_>,
+    selection: &Selection,
+    catalog: &Catalog,
+    unreadable: &[(StreamName, String)],
+) -> Result<()> {
+    for (name, choice) in &selection.streams {
+        if unreadable.iter().any(|(stream, _)| stream == name) {
+            continue;
+        }
+        let Some(stream) = catalog.stream(name) else {
+            let known: Vec<&str> = catalog.streams.iter().map(|s| s.name.as_str()).collect();
+            return Err(Error::config(format!("there is no table `{name}` to choose or exclude"))
+                .hint(format!("there are: {}", known.join(", "))));
+        };
+        for path in choice.excluded.iter().filter(|path| !stream.fields.has(path)) {
+            cx.log.event(Event::Notice {
+                level: Level::Warn,
+                stream: Some(name.clone()),
+                message: format!(
+                    "`{name}.{path}` is excluded, but no such column is known (it stays excluded \
+                     if it ever comes); `bobbin discover --table {name}` lists them"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Loads what earlier jobs had sealed and not loaded; gives what the destination then holds.
@@ -217,7 +258,7 @@ fn resume(
     save_state: &dyn Fn(&State) -> Result<()>,
     ends: &mut Ends,
 ) -> Result<Recovered> {
-    let recovered = loader.recover()?;
+    let recovered = loader.recover().map_err(destinations)?;
     let leftovers = spool.recover()?;
     if leftovers.sealed.is_empty() && leftovers.unreadable.is_empty() {
         spool.sweep()?;
@@ -259,7 +300,7 @@ fn resume(
         });
     }
     spool.sweep()?;
-    loader.recover()
+    loader.recover().map_err(destinations)
 }
 
 impl Loaded {
@@ -342,7 +383,7 @@ fn conclude(
         changes: numbers.changes,
         notices: numbers.notices,
         error: ends.error.as_ref().map(Error::report),
-        error_kind: ends.error.as_ref().map(Error::kind),
+        failure: ends.error.as_ref().map(|error| (error.kind(), error.party())),
     }
 }
 

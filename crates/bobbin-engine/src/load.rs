@@ -13,7 +13,7 @@ use bobbin_core::id::StreamName;
 use bobbin_core::report::{Event, Level};
 use bobbin_core::state::State;
 use bobbin_core::tap::Context;
-use bobbin_core::{Error, Result};
+use bobbin_core::{Error, Party, Result};
 
 use crate::spool::{Sealed, SegmentReader, Spool};
 
@@ -169,7 +169,7 @@ impl<'a> Loading<'a> {
                     self.wait_to_repeat(&error, attempt)?;
                     again.push(sealed);
                 } else {
-                    return Err(error);
+                    return Err(error.of(Party::Destination));
                 }
                 for sealed in again {
                     self.load(sealed, attempt + 1)?;
@@ -212,21 +212,22 @@ impl<'a> Loading<'a> {
         if self.round.is_empty() {
             return Ok(());
         }
-        let state = self.round.iter().rev().find_map(|(sealed, _)| sealed.segment.state.clone());
-        let state = state.filter(|_| !self.hold_state);
         crash::point("before-commit");
         let mut attempt = 1;
-        while let Err(error) = self.loader.commit(state.as_ref()) {
+        let state = loop {
+            // Worked out anew each time: a segment of the round may be set aside in between.
+            let state = self.round_state();
+            let Err(error) = self.loader.commit(state.as_ref()) else { break state };
             self.loader.rollback()?;
             if !error.is_transient() || attempt == ATTEMPTS {
-                return Err(error);
+                return Err(error.of(Party::Destination));
             }
             self.wait_to_repeat(&error, attempt)?;
             attempt += 1;
             for (sealed, _) in std::mem::take(&mut self.round) {
                 self.load(sealed, ATTEMPTS)?;
             }
-        }
+        };
         crash::point("after-commit");
         for (sealed, receipt) in std::mem::take(&mut self.round) {
             self.cx.log.event(Event::Loaded {
@@ -255,6 +256,12 @@ impl<'a> Loading<'a> {
         self.round_records = 0;
         self.since = None;
         Ok(())
+    }
+
+    /// The bookmark that the round's rows reach; none when something of the job was set aside.
+    fn round_state(&self) -> Option<State> {
+        let mut states = self.round.iter().rev().map(|(sealed, _)| sealed.segment.state.clone());
+        states.find_map(|state| state).filter(|_| !self.hold_state)
     }
 
     fn release_bytes(&self, sealed: &Sealed) {

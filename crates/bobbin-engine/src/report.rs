@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use bobbin_core::ErrorKind;
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::report::{Event, JobLog, Level};
+use bobbin_core::{ErrorKind, Party};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -66,9 +66,9 @@ pub struct RunReport {
     pub notices: Vec<String>,
     /// Why it failed, in full, when it did.
     pub error: Option<String>,
-    /// The error's kind, for the exit status.
+    /// The error's kind and on whose side it happened, for the exit status.
     #[serde(skip)]
-    pub error_kind: Option<ErrorKind>,
+    pub failure: Option<(ErrorKind, Party)>,
 }
 
 /// One stream and its table.

@@ -86,8 +86,7 @@ struct Member {
 impl Conform {
     /// For a stream of which `schema` is to be announced.
     pub(crate) fn new(schema: Value) -> Self {
-        let mut conform =
-            Self { schema: Value::Null, nodes: Vec::new(), widened: BTreeMap::new() };
+        let mut conform = Self { schema: Value::Null, nodes: Vec::new(), widened: BTreeMap::new() };
         conform.announce(schema);
         conform
     }
@@ -185,7 +184,7 @@ impl Conform {
             }
             Peek::String if node.date_time => {
                 let text = reader.skip_unchecked()?;
-                if text.trim_matches('"').parse::<Timestamp>().is_err() {
+                if !is_date_time(text.trim_matches('"')) {
                     node.date_time = false;
                     changes.push((at, Widened { types: 0, any_format: true }));
                 }
@@ -278,6 +277,29 @@ fn types_of(schema: &Value) -> Types {
     })
 }
 
+/// Whether text is a `date-time` of RFC 3339 to the letter, as strict readers want it.
+fn is_date_time(text: &str) -> bool {
+    const FORM: &[u8] = b"0000-00-00T00:00:00";
+    let (Some(head), Some(tail)) = (text.get(..FORM.len()), text.get(FORM.len()..)) else {
+        return false;
+    };
+    let fits = |form: &[u8], text: &str| {
+        form.len() == text.len()
+            && form.iter().zip(text.bytes()).all(|(form, byte)| match form {
+                b'0' => byte.is_ascii_digit(),
+                form => byte == *form,
+            })
+    };
+    let zone = tail.strip_prefix('.').map_or(tail, |tail| {
+        let rest = tail.trim_start_matches(|c: char| c.is_ascii_digit());
+        if rest.len() == tail.len() { "" } else { rest }
+    });
+    fits(FORM, head)
+        && head.get(17..).is_some_and(|second| second != "60")
+        && (zone == "Z" || fits(b"+00:00", zone) || fits(b"-00:00", zone))
+        && text.parse::<Timestamp>().is_ok()
+}
+
 fn widen(schema: &mut Value, pointer: &str, widened: &Widened) {
     let Some(place) = schema.pointer_mut(pointer).and_then(Value::as_object_mut) else { return };
     if widened.any_format {
@@ -332,6 +354,27 @@ mod tests {
     }
 
     #[test]
+    fn date_times_are_strict() {
+        for good in ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.123456789+05:30"] {
+            assert!(is_date_time(good), "{good}");
+        }
+        for bad in [
+            "",
+            "2026-01-02",
+            "2026-01-02T03:04:05",
+            "2026-01-02 03:04:05Z",
+            "2026-01-02T03:04:05.Z",
+            "2026-01-02T03:04:60Z",
+            "2026-02-30T03:04:05Z",
+            "2026-01-02T03:04:05+0530",
+            "2026-01-02T03:04:05Z[UTC]",
+            "+002026-01-02T03:04:05Z",
+        ] {
+            assert!(!is_date_time(bad), "{bad}");
+        }
+    }
+
+    #[test]
     fn each_contradiction_widens_its_place_once() {
         for (record, pointer, expected) in [
             (json!({"id": 1}), "/id", json!({"type": ["string", "number"]})),
@@ -348,11 +391,7 @@ mod tests {
                 "/tags",
                 json!({"type": ["null", "array", "string"], "items": {"type": ["null", "string"]}}),
             ),
-            (
-                json!({"tags": [{}]}),
-                "/tags/items",
-                json!({"type": ["null", "string", "object"]}),
-            ),
+            (json!({"tags": [{}]}), "/tags/items", json!({"type": ["null", "string", "object"]})),
             (
                 json!({"map": []}),
                 "/map",

@@ -110,7 +110,7 @@ fn act(program: &Program, flags: &Flags, log: &SingerLog) -> Result<bool> {
 fn discover(program: &Program, config: &Value, cx: &Context<'_>, log: &SingerLog) -> Result<()> {
     let found = (program.open)(config).and_then(|tap| tap.discover(cx));
     let catalog = match found {
-        Ok(catalog) => catalog,
+        Ok(found) => found.catalog,
         Err(error) if can_do_without(error.kind()) => {
             log.say(
                 Level::Warn,
@@ -154,20 +154,25 @@ fn extract(
     let tap = (program.open)(config)?;
     let found = match tap.discover(cx) {
         Err(error) if error.kind() == ErrorKind::Cancelled => return Ok(true),
-        found => found?,
+        found => found?.catalog,
     };
-    for (name, choice) in &selection.streams {
-        if choice.selected && found.stream(name).is_none() {
-            log.say(Level::Warn, &format!("{name}: selected, but not on offer"));
-        }
-    }
+    let chosen = selection.streams.iter().filter(|(_, choice)| choice.selected);
+    let absent: Vec<&StreamName> =
+        chosen.map(|(name, _)| name).filter(|name| found.stream(name).is_none()).collect();
     let request = SyncRequest { catalog: &found, selection: &selection, state: &state };
     let mut writer =
         MessageWriter::new(std::io::stdout(), &selection, program.rejected_stream, log);
-    match flags.test {
-        None => sync(&*tap, cx, &request, &mut writer, log),
-        Some(what) => test(&*tap, cx, &request, &mut writer, log, what),
+    let good = match flags.test {
+        None => sync(&*tap, cx, &request, &mut writer, log)?,
+        Some(what) => test(&*tap, cx, &request, &mut writer, log, what)?,
+    };
+    for name in &absent {
+        log.critical(
+            &Error::new(ErrorKind::Permission, format!("{name}: selected, but not on offer"))
+                .hint("see the warnings above for what is missing, or take it out of the catalog"),
+        );
     }
+    Ok(good && absent.is_empty())
 }
 
 fn sync(
@@ -197,7 +202,9 @@ fn sync(
     }
 }
 
-/// Tells how the streams ended. False when one failed, or none could be read.
+/// Tells how the streams ended. False when one failed or misses something: status 0 means
+/// success to whoever runs a tap, and that would not be true. Streams that may not be read do not
+/// count unless all are like that: they are not on offer.
 fn report(outcomes: &[StreamOutcome], log: &SingerLog) -> bool {
     let mut good = true;
     let mut unreadable = 0;
@@ -205,7 +212,11 @@ fn report(outcomes: &[StreamOutcome], log: &SingerLog) -> bool {
         match &outcome.completeness {
             Completeness::Complete => {}
             Completeness::Incomplete { reason } => {
-                log.say(Level::Warn, &format!("{}: incomplete: {reason}", outcome.stream));
+                good = false;
+                log.critical(&Error::new(
+                    ErrorKind::InvalidData,
+                    format!("{} is incomplete: {reason}", outcome.stream),
+                ));
             }
             Completeness::Unreadable { reason } => {
                 unreadable += 1;

@@ -171,9 +171,8 @@ impl<W: Write> Output for MessageWriter<'_, W> {
             self.buffer.extend_from_slice(line.as_bytes());
             self.buffer.extend_from_slice(&tail);
             if self.buffer.len() >= BUFFER {
-                spill(&mut self.out, &mut self.buffer).map_err(|error| {
-                    failed(&mut self.reader_gone, error)
-                })?;
+                spill(&mut self.out, &mut self.buffer)
+                    .map_err(|error| failed(&mut self.reader_gone, error))?;
             }
         }
         self.flush()

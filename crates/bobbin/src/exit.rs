@@ -1,6 +1,6 @@
 //! Exit statuses. Documented in `bobbin help` and the README; a script may rely on them.
 
-use bobbin_core::ErrorKind;
+use bobbin_core::{ErrorKind, Party};
 use bobbin_engine::{Outcome, RunReport};
 
 /// Everything asked for was done; a run is complete.
@@ -15,9 +15,9 @@ pub(crate) const INCOMPLETE: u8 = 3;
 pub(crate) const AUTH: u8 = 4;
 /// The source cannot be reached or answers wrongly.
 pub(crate) const SOURCE: u8 = 5;
-/// The destination cannot be written.
+/// The destination cannot be opened or written.
 pub(crate) const DESTINATION: u8 = 6;
-/// A file, directory or disk of this machine.
+/// A file or directory of this machine, or a full disk.
 pub(crate) const LOCAL: u8 = 7;
 /// Another job, or another program, holds what is needed.
 pub(crate) const BUSY: u8 = 8;
@@ -32,14 +32,19 @@ pub(crate) const HELP: &str = "Exit status:
     3  the run ended in order, but something is missing and is named
     4  Kustomer refuses the key, or the key may not read this
     5  Kustomer cannot be reached, or answers wrongly
-    6  the destination cannot be written
-    7  a file, directory or disk of this machine
+    6  the destination cannot be opened or written
+    7  a file or directory of this machine, or a full disk
     8  another job or program holds what is needed
   130  stopped by Ctrl-C; what was committed is good";
 
-/// The status for an error.
-pub(crate) fn status(kind: ErrorKind) -> u8 {
+/// The status for an error of this kind on this side.
+pub(crate) fn status(kind: ErrorKind, party: Party) -> u8 {
     match kind {
+        ErrorKind::Cancelled => INTERRUPTED,
+        ErrorKind::Conflict => BUSY,
+        ErrorKind::DiskFull => LOCAL,
+        ErrorKind::Bug => BUG,
+        _ if party == Party::Destination => DESTINATION,
         ErrorKind::Config => CONFIG,
         ErrorKind::Auth | ErrorKind::Permission => AUTH,
         ErrorKind::RateLimited
@@ -48,9 +53,7 @@ pub(crate) fn status(kind: ErrorKind) -> u8 {
         | ErrorKind::Protocol
         | ErrorKind::InvalidData => SOURCE,
         ErrorKind::SchemaConflict => DESTINATION,
-        ErrorKind::Conflict => BUSY,
-        ErrorKind::Io | ErrorKind::DiskFull => LOCAL,
-        ErrorKind::Cancelled => INTERRUPTED,
+        ErrorKind::Io => LOCAL,
         _ => BUG,
     }
 }
@@ -62,6 +65,6 @@ pub(crate) fn of_run(report: &RunReport, terminated: bool) -> u8 {
         Outcome::Incomplete => INCOMPLETE,
         Outcome::Interrupted if terminated => OK,
         Outcome::Interrupted => INTERRUPTED,
-        Outcome::Failed => report.error_kind.map_or(BUG, status),
+        Outcome::Failed => report.failure.map_or(BUG, |(kind, party)| status(kind, party)),
     }
 }

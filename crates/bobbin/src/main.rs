@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             print::error(&error);
-            ExitCode::from(exit::status(error.kind()))
+            ExitCode::from(exit::status(error.kind(), error.party()))
         }
     }
 }

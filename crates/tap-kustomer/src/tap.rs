@@ -3,7 +3,7 @@
 use bobbin_core::catalog::Catalog;
 use bobbin_core::id::StreamName;
 use bobbin_core::report::{Event, Level};
-use bobbin_core::tap::{Check, Context, Output, StreamOutcome, SyncRequest, Tap};
+use bobbin_core::tap::{Check, Context, Discovery, Output, StreamOutcome, SyncRequest, Tap};
 use bobbin_core::{Error, ErrorKind, Result};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -107,18 +107,22 @@ impl Tap for KustomerTap {
         Ok(check)
     }
 
-    fn discover(&self, cx: &Context<'_>) -> Result<Catalog> {
+    fn discover(&self, cx: &Context<'_>) -> Result<Discovery> {
         self.warn_of_expiry(cx);
         let client = self.brief_client();
-        let mut readable = Vec::new();
+        let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
         for resource in streams::resources() {
             match probe(&client, cx, &self.config, resource)? {
                 None => readable.push(resource),
-                Some(reason) => cx.log.event(Event::Notice {
-                    level: Level::Warn,
-                    stream: Some(StreamName::from(resource.name)),
-                    message: format!("left out: {reason}"),
-                }),
+                Some(reason) => {
+                    let stream = StreamName::from(resource.name);
+                    cx.log.event(Event::Notice {
+                        level: Level::Warn,
+                        stream: Some(stream.clone()),
+                        message: format!("left out: {reason}"),
+                    });
+                    unreadable.push((stream, reason));
+                }
             }
         }
         if readable.is_empty() {
@@ -131,7 +135,7 @@ impl Tap for KustomerTap {
         let custom = fetch_custom(&client, cx)?;
         let streams =
             readable.into_iter().map(|resource| streams::stream(resource, &custom)).collect();
-        Ok(Catalog { streams })
+        Ok(Discovery { catalog: Catalog { streams }, unreadable })
     }
 
     fn sync(

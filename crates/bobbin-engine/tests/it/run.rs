@@ -103,7 +103,7 @@ fn when_loading_fails_the_extraction_is_kept_and_not_repeated() {
         memory.faults.lock().unwrap().push(Fault::Load(n, ErrorKind::Permission));
         let report = run(&engine(&directory), &steps(), &memory);
         assert_eq!(report.outcome, Outcome::Failed);
-        assert_eq!(report.error_kind, Some(ErrorKind::Permission));
+        assert_eq!(report.failure.map(|(kind, _)| kind), Some(ErrorKind::Permission));
         assert!(!spool_files(&directory).is_empty());
         // The source is gone now: everything must come from the spool.
         let report = run(&engine(&directory), &[Step::Fail(ErrorKind::Unavailable)], &memory);

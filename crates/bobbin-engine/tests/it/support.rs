@@ -15,7 +15,9 @@ use bobbin_core::report::NoLog;
 use bobbin_core::schema::{Kind, Object, Schema};
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
-use bobbin_core::tap::{Check, Completeness, Context, Output, StreamOutcome, SyncRequest, Tap};
+use bobbin_core::tap::{
+    Check, Completeness, Context, Discovery, Output, StreamOutcome, SyncRequest, Tap,
+};
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::{Engine, RunReport, RunRequest};
 use jiff::Timestamp;
@@ -57,8 +59,9 @@ impl Tap for Script {
         Ok(Check::default())
     }
 
-    fn discover(&self, _: &Context<'_>) -> Result<Catalog> {
-        Ok(Catalog { streams: vec![stream("a"), stream("b")] })
+    fn discover(&self, _: &Context<'_>) -> Result<Discovery> {
+        let catalog = Catalog { streams: vec![stream("a"), stream("b")] };
+        Ok(Discovery { catalog, unreadable: Vec::new() })
     }
 
     fn sync(

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::{self, Context};
-use bobbin_core::{Error, Result};
+use bobbin_core::{Error, Party, Result};
 use clap::Args;
 use serde_json::json;
 
@@ -28,8 +28,8 @@ impl Check {
         let stop = Stop::on_signals();
         let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &NoLog };
         let source = registry::tap(&connection.source).and_then(|tap| tap.check(&cx));
-        let destination =
-            registry::destination(&connection.destination).and_then(|place| place.check(&cx));
+        let destination = registry::destination(&connection.destination)
+            .and_then(|place| place.check(&cx).map_err(|error| error.of(Party::Destination)));
         match session.format {
             Format::Text => show(connection, &source, &destination),
             Format::Json => println!(
@@ -42,13 +42,7 @@ impl Check {
             ),
         }
         Ok(match (&source, &destination) {
-            (Err(error), _) => exit::status(error.kind()),
-            (_, Err(error)) => match exit::status(error.kind()) {
-                exit::CONFIG => exit::CONFIG,
-                exit::BUSY => exit::BUSY,
-                exit::LOCAL => exit::LOCAL,
-                _ => exit::DESTINATION,
-            },
+            (Err(error), _) | (_, Err(error)) => exit::status(error.kind(), error.party()),
             (Ok(source), Ok(_)) => {
                 let chosen = |name| connection.selection.contains(name);
                 let unreadable =

@@ -4,7 +4,7 @@ use bobbin_core::Result;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::schema::{Kind, Object, Schema};
-use bobbin_core::tap::Context;
+use bobbin_core::tap::{Context, Discovery};
 use clap::Args;
 use serde_json::json;
 
@@ -32,7 +32,7 @@ impl Discover {
         let stop = Stop::on_signals();
         let progress = Progress::new(Format::Text, false);
         let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &progress };
-        let catalog = registry::tap(&connection.source)?.discover(&cx)?;
+        let Discovery { catalog, unreadable } = registry::tap(&connection.source)?.discover(&cx)?;
         progress.finish();
         let wanted = |stream: &&Stream| {
             self.table.as_ref().is_none_or(|table| table == stream.name.as_str())
@@ -52,6 +52,7 @@ impl Discover {
                         "description": stream.description,
                         "key": stream.key,
                         "replication_key": stream.replication_key,
+                        "readable": true,
                         "selected": connection.selection.contains(&stream.name),
                         "columns": columns(&stream.fields, "").into_iter().map(|column| json!({
                             "name": column.name,
@@ -62,6 +63,11 @@ impl Discover {
                         })).collect::<Vec<_>>(),
                     })
                 );
+            }
+            for (stream, reason) in unreadable {
+                if self.table.is_none() {
+                    println!("{}", json!({"table": stream, "readable": false, "reason": reason}));
+                }
             }
         } else if self.table.is_some() {
             for stream in streams {

@@ -46,11 +46,39 @@ fn a_missing_role_takes_one_table_and_is_named() {
             "org.user.read",
         ],
     )];
+    config.tokens[0].roles.push("org.permission.note.read".to_owned());
     let sim = Simulator::start(config).unwrap();
     let desk = Desk::new(&sim);
     desk.run(&["check"]).assert(3, &["org.permission.shortcut.read", "not readable"]);
-    desk.run(&["run"]).assert(3, &["org.permission.shortcut.read", "incomplete"]);
+    let told = desk.run(&["run", "--format", "json"]);
+    told.assert(3, &["org.permission.shortcut.read"]);
+    let report: serde_json::Value =
+        serde_json::from_str(told.stdout.lines().last().unwrap()).unwrap();
+    let missing = ["shortcuts", "teams"];
+    for table in report["report"]["tables"].as_array().unwrap() {
+        let (name, outcome) = (table["stream"].as_str().unwrap(), table["outcome"].as_str());
+        let expected = if missing.contains(&name) { "unreadable" } else { "complete" };
+        assert_eq!(outcome, Some(expected), "{table}");
+    }
+    desk.run(&["run"]).assert(3, &["unreadable", "the key needs the role", "incomplete"]);
     desk.run(&["query", "select count(*) from kustomer.messages"]).assert(0, &["900"]);
+    // Without the tables it may not read, the same key brings everything that was chosen.
+    let source = format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url());
+    desk.write(&source, "path = \"out.duckdb\"", "exclude = [\"shortcuts\", \"teams\"]");
+    desk.run(&["run"]).assert(0, &["complete"]);
+}
+
+#[test]
+fn a_choice_of_what_is_not_there_is_named() {
+    let sim = Simulator::start(tiny(3)).unwrap();
+    let source = format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url());
+    let desk = Desk::new(&sim);
+    for choice in ["tables = [\"tags\", \"costumers\"]", "exclude = [\"costumers.phones\"]"] {
+        desk.write(&source, "path = \"out.duckdb\"", choice);
+        desk.run(&["run"]).assert(2, &["`costumers`", "customers, conversations"]);
+    }
+    desk.write(&source, "path = \"out.duckdb\"", "exclude = [\"customers.fones\"]");
+    desk.run(&["run"]).assert(0, &["customers.fones", "complete"]);
 }
 
 #[test]
@@ -80,18 +108,21 @@ fn a_destination_that_cannot_be_written_is_told_before_anything_is_read() {
     let source = format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url());
     let desk = Desk::new(&sim);
     desk.write(&source, "path = \"no/such/directory/out.duckdb\"", "");
-    desk.run(&["run"]).assert(2, &["no/such/directory", "hint"]);
+    desk.run(&["check"]).assert(6, &["no/such/directory", "hint"]);
+    desk.run(&["run"]).assert(6, &["no/such/directory", "hint"]);
 
     fs::write(desk.path("text.duckdb"), "this is no database, and it is precious").unwrap();
     desk.write(&source, "path = \"text.duckdb\"", "");
-    let told = desk.run(&["run"]);
-    assert!(matches!(told.status, Some(2)), "{told:?}");
-    assert!(format!("{told:?}").contains("text.duckdb"), "{told:?}");
+    desk.run(&["check"]).assert(6, &["text.duckdb", "hint"]);
+    desk.run(&["run"]).assert(6, &["text.duckdb", "hint"]);
     assert_eq!(
         fs::read_to_string(desk.path("text.duckdb")).unwrap(),
         "this is no database, and it is precious"
     );
-    assert_eq!(sim.control().stats().requests, 0, "the source was asked before");
+    // A check asks both ends; a run asks the source for nothing it could not keep.
+    let before = sim.control().stats().requests;
+    desk.run(&["run"]).assert(6, &["text.duckdb", "hint"]);
+    assert_eq!(sim.control().stats().requests, before, "the source was asked before");
 }
 
 #[test]

@@ -120,9 +120,11 @@ fn discovery_hides_what_cannot_be_read() {
     let bench = with_token(Token::with_roles("a-long-token", READER));
     let cancel = Cancel::new();
     let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
-    let catalog = bench.tap().discover(&cx).unwrap();
-    assert!(catalog.stream(&"teams".into()).is_none());
-    assert!(catalog.stream(&"customers".into()).is_some());
+    let found = bench.tap().discover(&cx).unwrap();
+    assert!(found.catalog.stream(&"teams".into()).is_none());
+    assert!(found.catalog.stream(&"customers".into()).is_some());
+    let teams = found.unreadable.iter().find(|(name, _)| name.as_str() == "teams");
+    assert!(teams.is_some_and(|(_, reason)| reason.contains("team.read")), "{teams:?}");
 }
 
 #[test]
