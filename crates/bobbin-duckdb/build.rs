@@ -3,7 +3,8 @@
 
 use std::{env, path};
 
-fn main() {
+/// Also called by the program's own build.
+pub(crate) fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=DUCKDB_LIB_DIR");
     let bundled = env::var_os("CARGO_FEATURE_BUNDLED").is_some();

@@ -17,6 +17,7 @@ pub mod shape;
 pub mod streams;
 mod sync;
 pub mod tap;
+mod together;
 pub mod token;
 mod walk;
 pub mod window;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::http::{Client, Got};
 use crate::shape::{infer, name};
+use crate::together::together;
 
 /// Custom attributes by metadata resource (`customer`, `conversation`, …; `kobject` holds those
 /// of all classes).
@@ -54,18 +55,51 @@ pub fn fetch_custom(client: &Client, cx: &Context<'_>) -> Result<CustomAttribute
 }
 
 /// The attributes, and the resources that could not be read.
-fn fetch(mut get: impl FnMut(&str) -> Result<Got>) -> Result<(CustomAttributes, Vec<String>)> {
+fn fetch(get: impl Fn(&str) -> Result<Got> + Sync) -> Result<(CustomAttributes, Vec<String>)> {
     let mut custom = CustomAttributes::default();
     let mut unreadable = Vec::new();
-    for resource in RESOURCES {
-        match properties(&mut get, resource)? {
-            Some(definitions) => custom.add(resource, &definitions),
-            None => unreadable.push(resource.to_owned()),
+    // The definitions of resources and the lists of classes wait for nothing; those of the
+    // classes for the lists.
+    enum Ask {
+        Properties(&'static str),
+        Classes(&'static str),
+    }
+    enum Answer {
+        Properties(&'static str, Option<Map<String, Value>>),
+        Classes(&'static str, BTreeSet<String>, bool),
+    }
+    let first: Vec<Ask> = RESOURCES
+        .map(Ask::Properties)
+        .into_iter()
+        .chain(CLASS_STATUSES.map(Ask::Classes))
+        .collect();
+    let answers = together(&first, |ask| {
+        Ok(match ask {
+            Ask::Properties(resource) => Answer::Properties(resource, properties(&get, resource)?),
+            Ask::Classes(status) => {
+                let (names, whole) = classes(&get, status)?;
+                Answer::Classes(status, names, whole)
+            }
+        })
+    })?;
+    let mut names = BTreeSet::new();
+    for answer in answers {
+        match answer {
+            Answer::Properties(resource, Some(definitions)) => custom.add(resource, &definitions),
+            Answer::Properties(resource, None) => unreadable.push(resource.to_owned()),
+            Answer::Classes(status, some, whole) => {
+                names.extend(some);
+                if !whole {
+                    unreadable.push(format!("klasses {status}"));
+                }
+            }
         }
     }
-    for class in classes(&mut get, &mut unreadable)? {
-        let resource = format!("kobject.{class}");
-        match properties(&mut get, &resource)? {
+    let resources: Vec<String> =
+        names.into_iter().map(|class| format!("kobject.{class}")).collect();
+    let definitions = together(&resources, |resource| properties(&get, resource))?;
+    for (resource, definitions) in resources.into_iter().zip(definitions) {
+        match definitions {
             Some(definitions) => custom.add("kobject", &definitions),
             None => unreadable.push(resource),
         }
@@ -74,7 +108,7 @@ fn fetch(mut get: impl FnMut(&str) -> Result<Got>) -> Result<(CustomAttributes, 
 }
 
 fn properties(
-    get: &mut impl FnMut(&str) -> Result<Got>,
+    get: &impl Fn(&str) -> Result<Got>,
     resource: &str,
 ) -> Result<Option<Map<String, Value>>> {
     match get(&format!("/v1/metadata/{}", encode(resource)))? {
@@ -89,35 +123,27 @@ fn properties(
     }
 }
 
-/// Names of all classes, in any state, sorted.
-fn classes(
-    get: &mut impl FnMut(&str) -> Result<Got>,
-    unreadable: &mut Vec<String>,
-) -> Result<BTreeSet<String>> {
+/// Names of the classes in one state, and whether all pages could be read.
+fn classes(get: &impl Fn(&str) -> Result<Got>, status: &str) -> Result<(BTreeSet<String>, bool)> {
     const PAGE_SIZE: usize = 100;
     let mut names = BTreeSet::new();
-    for status in CLASS_STATUSES {
-        for page in 1.. {
-            let path = format!("/v1/klasses?status={status}&page={page}&pageSize={PAGE_SIZE}");
-            let Got::Json(answer) = get(&path)? else {
-                unreadable.push(format!("klasses {status}"));
-                break;
-            };
-            let records = answer["data"].as_array().map_or(&[][..], Vec::as_slice);
-            let before = names.len();
-            names.extend(
-                records
-                    .iter()
-                    .filter_map(|class| class["attributes"]["name"].as_str())
-                    .map(str::to_owned),
-            );
-            // The last page is short; a server that ignores `page` brings nothing new.
-            if records.len() < PAGE_SIZE || names.len() == before {
-                break;
-            }
+    for page in 1.. {
+        let path = format!("/v1/klasses?status={status}&page={page}&pageSize={PAGE_SIZE}");
+        let Got::Json(answer) = get(&path)? else { return Ok((names, false)) };
+        let records = answer["data"].as_array().map_or(&[][..], Vec::as_slice);
+        let before = names.len();
+        names.extend(
+            records
+                .iter()
+                .filter_map(|class| class["attributes"]["name"].as_str())
+                .map(str::to_owned),
+        );
+        // The last page is short; a server that ignores `page` brings nothing new.
+        if records.len() < PAGE_SIZE || names.len() == before {
+            break;
         }
     }
-    Ok(names)
+    Ok((names, true))
 }
 
 /// Percent-encodes a path segment.
@@ -206,7 +232,7 @@ fn schema_of(key: &str, definition: &Value) -> Schema {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
-    use std::cell::RefCell;
+    use std::sync::Mutex;
 
     use serde_json::json;
 
@@ -271,10 +297,10 @@ mod tests {
 
     #[test]
     fn classes_in_every_state_and_on_every_page_are_asked() {
-        let asked = RefCell::new(Vec::new());
+        let asked = Mutex::new(Vec::new());
         let class = |n: usize| json!({"attributes": {"name": format!("class/{n:03}")}});
         let (custom, unreadable) = fetch(|path| {
-            asked.borrow_mut().push(path.to_owned());
+            asked.lock().unwrap().push(path.to_owned());
             Ok(match path.split_once("?status=") {
                 Some((_, "enabled&page=1&pageSize=100")) => {
                     Got::Json(json!({"data": (0..100).map(class).collect::<Vec<_>>()}))
@@ -291,7 +317,7 @@ mod tests {
             })
         })
         .unwrap();
-        let asked = asked.into_inner();
+        let asked = asked.into_inner().unwrap();
         assert_eq!(asked.iter().filter(|path| path.contains("/kobject.class%2F")).count(), 102);
         assert_eq!(asked.iter().filter(|path| path.contains("klasses")).count(), 4);
         assert_eq!(unreadable.len(), 5 + 1 + 101);

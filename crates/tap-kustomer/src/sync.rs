@@ -32,7 +32,7 @@ const HORIZON_MS: i64 = 729 * DAY_MS;
 /// Live and archive search are read across the horizon by this much on either side.
 const EDGE_MS: i64 = 7 * DAY_MS;
 /// A small document that every key may read.
-const CURRENT: &str = "/v1/users/current";
+pub(crate) const CURRENT: &str = "/v1/users/current";
 const DAY_MS: i64 = 86_400_000;
 /// What a page is taken to weigh before one has come.
 const PAGE_BYTES: usize = 1 << 20;

@@ -14,6 +14,7 @@ use crate::http::{Call, Client, Failure, Got};
 use crate::metadata::fetch_custom;
 use crate::streams::{self, Reading, Resource};
 use crate::sync;
+use crate::together::together;
 use crate::token::Claims;
 use crate::walk::Query;
 use crate::window::Span;
@@ -100,19 +101,23 @@ impl Tap for KustomerTap {
                 fact("clock", format!("this machine's differs by {} s", skew.as_secs()));
             }
         }
-        for resource in streams::resources() {
-            let missing = probe(&client, cx, &self.config, resource)?;
-            check.streams.push((StreamName::from(resource.name), missing));
-        }
+        let resources = streams::resources();
+        let probes = together(resources, |resource| probe(&client, cx, &self.config, resource))?;
+        let names = resources.iter().map(|resource| StreamName::from(resource.name));
+        check.streams.extend(names.zip(probes));
         Ok(check)
     }
 
     fn discover(&self, cx: &Context<'_>) -> Result<Discovery> {
         self.warn_of_expiry(cx);
         let client = self.brief_client();
+        // A bad key is told by the first call, not by eight at once.
+        client.ping(cx, sync::CURRENT)?;
+        let resources = streams::resources();
+        let probes = together(resources, |resource| probe(&client, cx, &self.config, resource))?;
         let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
-        for resource in streams::resources() {
-            match probe(&client, cx, &self.config, resource)? {
+        for (resource, missing) in resources.iter().zip(probes) {
+            match missing {
                 None => readable.push(resource),
                 Some(reason) => {
                     let stream = StreamName::from(resource.name);

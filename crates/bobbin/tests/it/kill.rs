@@ -98,6 +98,15 @@ fn at_two_hundred_random_moments() {
     println!("{killed} killed, {finished} finished");
 }
 
+/// Waits for something that happens in another process.
+fn wait_until(mut happened: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !happened() {
+        assert!(started.elapsed() < Duration::from_mins(1), "it never happened");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn a_stop_in_order_keeps_what_was_read() {
     let mut config = tiny(6).with_count("message", 20_000);
@@ -111,11 +120,9 @@ fn a_stop_in_order_keeps_what_was_read() {
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        let spool = desk.path(".bobbin/spool");
-        while !spool.exists() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        std::thread::sleep(Duration::from_millis(300));
+        // In the middle of its pages, well before the forty it needs.
+        let enough = sim.control().stats().requests + 25;
+        wait_until(|| sim.control().stats().requests >= enough);
         let killed = std::process::Command::new("kill")
             .args([&format!("-{signal}"), &child.id().to_string()])
             .status()

@@ -135,8 +135,13 @@ fn stopping_is_noticed_and_the_next_run_goes_on() {
     let cancel = Cancel::new();
     let stopper = cancel.clone();
     bench.replica.break_after = None;
+    let control = bench.sim.control();
     let thread = std::thread::spawn(move || {
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        // In the middle of the 120 pages; the next run would not miss the wish if it came late.
+        let started = std::time::Instant::now();
+        while control.stats().requests < 30 && started.elapsed().as_secs() < 60 {
+            std::thread::yield_now();
+        }
         stopper.cancel();
     });
     let ran = bench.run_until(&cancel);
