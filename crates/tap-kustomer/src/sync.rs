@@ -304,7 +304,7 @@ impl Run<'_> {
             .tracks
             .first()
             .is_some_and(|track| matches!(track.resource.reading, Reading::List { .. }));
-        if list_first || self.tracks.is_empty() {
+        if list_first || self.tracks.is_empty() || self.now().is_some() {
             return Ok(());
         }
         let (client, cx) = (self.client, &self.cx);

@@ -1,5 +1,7 @@
 //! The tap as bobbin sees it.
 
+use std::sync::{Mutex, PoisonError};
+
 use bobbin_core::catalog::Catalog;
 use bobbin_core::id::StreamName;
 use bobbin_core::report::{Event, Level};
@@ -23,15 +25,17 @@ use crate::window::Span;
 const WARN_DAYS: i64 = 14;
 
 /// Kustomer.
-#[derive(Debug)]
 pub struct KustomerTap {
     config: Config,
+    /// Left by a discovery for the extraction after it: open connections, what the budgets have
+    /// spent, the server's time.
+    client: Mutex<Option<Client>>,
 }
 
 impl KustomerTap {
     /// A tap with these settings. Nothing is called yet.
     pub fn new(config: Config) -> Self {
-        Self { config }
+        Self { config, client: Mutex::new(None) }
     }
 
     /// The settings.
@@ -114,7 +118,12 @@ impl Tap for KustomerTap {
         // A bad key is told by the first call, not by eight at once.
         client.ping(cx, sync::CURRENT)?;
         let resources = streams::resources();
-        let probes = together(resources, |resource| probe(&client, cx, &self.config, resource))?;
+        let (probes, custom) = std::thread::scope(|scope| {
+            let custom = scope.spawn(|| fetch_custom(&client, cx));
+            let probes = together(resources, |resource| probe(&client, cx, &self.config, resource));
+            (probes, custom.join().unwrap_or_else(|_| Err(Error::bug("discovery panicked"))))
+        });
+        let (probes, custom) = (probes?, custom?);
         let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
         for (resource, missing) in resources.iter().zip(probes) {
             match missing {
@@ -137,9 +146,9 @@ impl Tap for KustomerTap {
                        org.permission.customer.read",
                 ));
         }
-        let custom = fetch_custom(&client, cx)?;
         let streams =
             readable.into_iter().map(|resource| streams::stream(resource, &custom)).collect();
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
         Ok(Discovery { catalog: Catalog { streams }, unreadable })
     }
 
@@ -150,7 +159,12 @@ impl Tap for KustomerTap {
         out: &mut dyn Output,
     ) -> Result<Vec<StreamOutcome>> {
         self.warn_of_expiry(cx);
-        sync::run(&self.config, &Client::new(&self.config), cx, request, out)
+        let left = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let client = match left {
+            Some(client) => client.renewed(&self.config.limits),
+            None => Client::new(&self.config),
+        };
+        sync::run(&self.config, &client, cx, request, out)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Calls under way at once.
-const MOST: usize = 8;
+const MOST: usize = 12;
 
 /// `call` of every item, in their order. The first error in that order counts; items not yet begun
 /// when any call failed are left out.

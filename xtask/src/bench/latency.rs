@@ -7,10 +7,10 @@ use super::Place;
 use super::process::{Simulator, TOKEN, bobbin_toml, measure};
 
 /// Simulated minutes per real second, so that budgets per minute pass quickly.
-const FACTOR: f64 = 20.0;
+const FACTOR: f64 = 10.0;
 /// Searches granted per simulated minute.
 const GRANTED: f64 = 100.0;
-const PER_STREAM: u64 = 400_000;
+const PER_STREAM: u64 = 300_000;
 
 pub(super) fn run(place: &Place) -> Result<(), String> {
     let scratch = place.fresh("latency")?;

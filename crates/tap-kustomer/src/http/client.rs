@@ -179,6 +179,12 @@ impl Client {
         }
     }
 
+    /// The same client, its connections, budgets and the server's time, with the patience and the
+    /// retries of a new run.
+    pub fn renewed(self, limits: &Limits) -> Self {
+        Self { budget: RetryBudget::new(limits), limits: limits.clone(), ..self }
+    }
+
     /// The budgets.
     pub fn pace(&self) -> &Pace {
         &self.pace

@@ -17,6 +17,9 @@ use crate::config::RateConfig;
 
 /// The organisation's calls per minute while no header has told: the smallest plan's.
 const SMALLEST_PLAN: f64 = 300.0;
+/// The part of a budget that is used even with a share of all: the rest is for answers that bunch
+/// up on their way.
+const MOST_SHARE: f64 = 0.98;
 /// A held budget is released between these two (kustomer-api 15, line 12).
 const LEAST_HOLD: Duration = Duration::from_secs(1);
 const LONGEST_HOLD: Duration = Duration::from_mins(2);
@@ -98,7 +101,7 @@ impl Budget {
     /// Calls per minute that are ours; `None`: no limit. Even with a share of all, a little is
     /// left for answers that bunch up on their way.
     pub fn granted(&self) -> Option<f64> {
-        self.limit.map(|limit| (limit * self.share.min(0.97) * self.slow).max(1.0))
+        self.limit.map(|limit| (limit * self.share.min(MOST_SHARE) * self.slow).max(1.0))
     }
 
     fn interval(&self) -> Option<Duration> {
@@ -107,7 +110,7 @@ impl Budget {
 
     /// How many calls may be made up for at once.
     fn allowance(&self) -> f64 {
-        let spare = (1.0 - self.share.min(0.97)) / 2.0;
+        let spare = (1.0 - self.share.min(MOST_SHARE)) / 2.0;
         self.limit.map_or(0.0, |limit| (limit / self.windows * spare.min(0.1)).clamp(1.0, 50.0))
     }
 
