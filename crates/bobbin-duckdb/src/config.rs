@@ -35,7 +35,7 @@ impl Config {
 }
 
 fn memory_limit_mb() -> u32 {
-    96
+    72
 }
 
 fn threads() -> u32 {

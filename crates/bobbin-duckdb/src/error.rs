@@ -18,7 +18,7 @@ pub(crate) fn duckdb(what: &str, error: duckdb::Error) -> Error {
              connection, then run again",
         ),
         ErrorKind::Config if text.contains("Out of Memory") => {
-            out.hint("give DuckDB more memory with `memory_limit_mb` (96 is the default)")
+            out.hint("give DuckDB more memory with `memory_limit_mb` (72 is the default)")
         }
         _ => out,
     };

@@ -32,7 +32,7 @@ const BATCHES_AHEAD: usize = 0;
 const WAL_BYTES: u64 = 64 << 20;
 
 /// Rows after which the file is closed and opened to give memory back.
-const REOPEN_ROWS: u64 = 500_000;
+const REOPEN_ROWS: u64 = 250_000;
 
 /// A fenced session with one connection's tables.
 pub(crate) struct DuckDbLoader {

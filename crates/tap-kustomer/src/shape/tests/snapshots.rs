@@ -3,7 +3,7 @@
 use super::*;
 
 fn shaped(name: &str, document: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/documents").join(document);
+    let path = Path::new("tests/documents").join(document);
     let raw = std::fs::read_to_string(path).unwrap();
     let mut shaper = shaper(name);
     let text = line(&mut shaper, &raw);
