@@ -22,7 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::database::Database;
 use crate::error::Doing;
 use crate::ledger::{Entry, Ledger, LoadedSegment};
-use crate::merge::Touched;
+use crate::merge::{self, Touched};
 use crate::table::{Table, Times, Writer};
 
 /// Batches that may wait between the thread that converts and the one that writes.
@@ -353,9 +353,12 @@ impl Loader for DuckDbLoader {
             segments: &round.segments,
             now: self.clock.now(),
         };
-        let recorded = self
-            .ledger
-            .commit(&self.db, &entry)
+        let replaced = self
+            .tables
+            .values_mut()
+            .try_for_each(|(table, _)| merge::delete_doomed(&self.db, table));
+        let recorded = replaced
+            .and_then(|()| self.ledger.commit(&self.db, &entry))
             .and_then(|()| if self.trimmed { Ok(()) } else { self.ledger.trim(&self.db) });
         bobbin_core::crash::point("rows-written");
         let done = recorded

@@ -1,8 +1,9 @@
 //! Upsert: of several rows with one key only the newest version stays.
 //!
-//! Rows are appended first and older versions deleted afterwards, once per segment: that reads
-//! the key column once, deletes mostly rows that were there before, and leaves the rows of a
-//! first load, whose keys are new, untouched.
+//! Rows are appended first and older versions found afterwards, once per segment: that reads the
+//! key column once, finds mostly rows that were there before, and leaves the rows of a first load,
+//! whose keys are new, untouched. Rows of earlier transactions are deleted at the round's end,
+//! because DuckDB refuses to commit a transaction in which a column is added after such a delete.
 
 use std::collections::hash_map::Entry;
 
@@ -19,6 +20,9 @@ use crate::error::Doing;
 use crate::filter::KeyFilter;
 use crate::sql;
 use crate::table::Table;
+
+/// Row ids from here on are of rows that the open transaction appended.
+const OWN_ROWS: i64 = 1 << 60;
 
 /// Segments whose keys are looked up in the table before all its keys are read into a filter.
 const LOOK_UPS: u32 = 4;
@@ -75,8 +79,8 @@ impl Touched {
         Ok(())
     }
 
-    /// Deletes every row that a newer version of its key makes superfluous; gives how many of
-    /// them came with this segment.
+    /// Finds every row that a newer version of its key makes superfluous, and deletes those of
+    /// this round; the others wait in `Table::doomed`. Gives how many came with this segment.
     pub(crate) fn settle(self, db: &Connection, table: &mut Table) -> Result<u64> {
         if self.keys.is_empty() {
             return Ok(0);
@@ -95,6 +99,9 @@ impl Touched {
             let key_columns: Vec<&ArrayRef> = columns[2..2 + own.keys].iter().collect();
             let keys = KeyBytes::of(&key_columns, rows.num_rows());
             for row in 0..rows.num_rows() {
+                if table.doomed.contains(&ids.value(row)) {
+                    continue;
+                }
                 let mut at = 2 + own.keys;
                 let mut parts = Vec::with_capacity(own.versions.len());
                 for &count in &own.versions {
@@ -118,7 +125,10 @@ impl Touched {
         }
         drop(statement);
         drop(winners);
-        delete(db, table, &losers)?;
+        let (appended, earlier): (Vec<i64>, Vec<i64>) =
+            losers.into_iter().partition(|&row| row >= OWN_ROWS);
+        table.doomed.extend(earlier);
+        delete(db, table, &appended)?;
         table.look_ups += 1;
         if table.filter.is_none() && table.look_ups == LOOK_UPS {
             table.filter = self.read_keys(db, table)?;
@@ -204,6 +214,14 @@ impl Touched {
 struct Shape {
     keys: usize,
     versions: Vec<usize>,
+}
+
+/// Deletes the rows of earlier transactions that this round's rows replace. No column may be added
+/// afterwards in the same transaction.
+pub(crate) fn delete_doomed(db: &Connection, table: &mut Table) -> Result<()> {
+    let mut rows: Vec<i64> = table.doomed.drain().collect();
+    rows.sort_unstable();
+    delete(db, table, &rows)
 }
 
 fn delete(db: &Connection, table: &Table, rows: &[i64]) -> Result<()> {

@@ -14,6 +14,7 @@ use bobbin_load::shape::tree::Column;
 use bobbin_load::shape::types::{ColumnType, UTC};
 use duckdb::{Appender, Connection};
 use jiff::Timestamp;
+use rustc_hash::FxHashSet;
 
 use crate::error::Doing;
 use crate::filter::KeyFilter;
@@ -68,6 +69,8 @@ pub(crate) struct Table {
     pub(crate) filter: Option<KeyFilter>,
     /// Segments whose keys were looked up for want of a filter.
     pub(crate) look_ups: u32,
+    /// Row ids of earlier transactions' rows that the open round replaces.
+    pub(crate) doomed: FxHashSet<i64>,
 }
 
 /// When a batch's rows were received and when they are written.
@@ -110,6 +113,7 @@ impl Table {
             exists,
             filter: (!exists).then(KeyFilter::new),
             look_ups: 0,
+            doomed: FxHashSet::default(),
         };
         let stored = stored
             .into_iter()

@@ -81,6 +81,36 @@ fn one_key_in_several_segments_of_one_round() {
     assert_eq!(place.query("SELECT name FROM crm.things"), [[Some("three".to_owned())]]);
 }
 
+/// DuckDB refuses to commit a column that was added after rows of an earlier transaction were
+/// deleted.
+#[test]
+fn a_column_that_appears_after_rows_were_replaced_in_the_same_round() {
+    let place = Place::new();
+    let stream = stream();
+    job(&place, &stream, "1", 1, &[r#"{"id":"a","rev":1}"#, r#"{"id":"b","rev":1}"#]);
+    let mut loader = place.open("2");
+    for (n, record) in [
+        r#"{"id":"a","rev":2}"#,
+        r#"{"id":"a","rev":3,"name":"three"}"#,
+        r#"{"id":"b","rev":0,"other":1}"#,
+        r#"{"id":"a","rev":1,"another":1}"#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        load(&mut loader, &stream, "2", n as u64, &numbered(n as i64 + 10, &[record])).unwrap();
+    }
+    loader.commit(None).unwrap();
+    drop(loader);
+    assert_eq!(
+        place.query("SELECT id, rev::VARCHAR, name FROM crm.things ORDER BY id"),
+        [
+            [Some("a".to_owned()), Some("3".to_owned()), Some("three".to_owned())],
+            [Some("b".to_owned()), Some("1".to_owned()), None],
+        ]
+    );
+}
+
 #[test]
 fn a_version_field_of_changing_type_still_orders() {
     let place = Place::new();
