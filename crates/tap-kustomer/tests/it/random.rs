@@ -1,9 +1,11 @@
 //! Organisations by chance: after every run, however it ended, the replica holds everything up to
 //! its bookmarks; and once the weather clears, everything.
 //!
-//! `BOBBIN_SEED` replays one seed; `BOBBIN_SECONDS` is how long to go on (default 20), up to 200
-//! seeds.
+//! 200 seeds are tried. `BOBBIN_SEED` replays one; `BOBBIN_FIRST_SEED` begins elsewhere than at 0;
+//! after `BOBBIN_SECONDS` (300) no more is begun.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fake_kustomer::{
@@ -11,6 +13,9 @@ use fake_kustomer::{
 };
 
 use crate::support::Bench;
+
+/// How many organisations are tried.
+const SEEDS: u64 = 200;
 
 struct Dice(u64);
 
@@ -162,25 +167,36 @@ fn try_seed(seed: u64) {
 
 #[test]
 fn whatever_the_weather_nothing_is_lost() {
-    if let Ok(seed) = std::env::var("BOBBIN_SEED") {
-        try_seed(seed.parse().expect("BOBBIN_SEED is a number"));
-        return;
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number")))
+    };
+    if let Some(seed) = number("BOBBIN_SEED") {
+        return try_seed(seed);
     }
-    let seconds =
-        std::env::var("BOBBIN_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
-    let until = Instant::now() + Duration::from_secs(seconds);
-    let mut seeds = 0;
-    for seed in 0..200 {
-        if Instant::now() > until {
-            break;
+    let until = Instant::now() + Duration::from_secs(number("BOBBIN_SECONDS").unwrap_or(300));
+    let first = number("BOBBIN_FIRST_SEED").unwrap_or(0);
+    let next = AtomicU64::new(first);
+    let tried = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while Instant::now() < until {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + SEEDS {
+                        break;
+                    }
+                    if let Err(panic) = std::panic::catch_unwind(|| try_seed(seed)) {
+                        println!("replay with BOBBIN_SEED={seed}");
+                        next.store(first + SEEDS, Ordering::Relaxed);
+                        std::panic::resume_unwind(panic);
+                    }
+                    tried.fetch_add(1, Ordering::Relaxed);
+                }
+            });
         }
-        let outcome = std::panic::catch_unwind(|| try_seed(seed));
-        if let Err(panic) = outcome {
-            println!("replay with BOBBIN_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-        seeds += 1;
-    }
-    println!("{seeds} seeds");
-    assert!(seeds > 0);
+    });
+    let tried = tried.into_inner();
+    println!("{tried} seeds");
+    assert!(tried > 0);
 }
