@@ -86,8 +86,9 @@ fn first_line(text: &str) -> String {
     line.chars().take(300).collect()
 }
 
+/// An error's text alone: behind it DuckDB only tells a number.
 #[derive(Debug)]
-struct Cause(String);
+pub(crate) struct Cause(pub(crate) String);
 
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,11 +7,11 @@ use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_load::shape::types::UTC;
 use duckdb::Connection;
 use duckdb::arrow::array::{Array, ArrayRef, ListArray, TimestampMicrosecondArray};
-use duckdb::arrow::datatypes::Field;
+use duckdb::arrow::datatypes::{DataType, Field};
 use duckdb::arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::database::{Database, attach};
-use crate::error::Doing;
+use crate::error::{Cause, Doing};
 use crate::sql;
 
 /// The answer to a query.
@@ -19,6 +19,8 @@ use crate::sql;
 pub struct Answer {
     /// The columns' names.
     pub columns: Vec<String>,
+    /// Per column whether it holds numbers or truth values, which JSON writes bare.
+    pub bare: Vec<bool>,
     /// The rows; null is `None`.
     pub rows: Vec<Vec<Option<String>>>,
     /// True when there were more rows than asked for.
@@ -32,13 +34,16 @@ pub fn query(path: &Path, statement: &str, limit: usize) -> Result<Answer> {
     db.execute_batch("BEGIN TRANSACTION READ ONLY").doing("cannot begin a transaction")?;
     let failed = |error: duckdb::Error| {
         // The statement is the person's own, so DuckDB's whole message may be shown.
-        Error::new(ErrorKind::Config, "the query failed").caused_by(error)
+        Error::new(ErrorKind::Config, "the query failed").caused_by(Cause(error.to_string()))
     };
     let mut prepared = db.prepare(statement).map_err(failed)?;
     let mut answer = Answer::default();
     let batches = prepared.query_arrow([]).map_err(failed)?;
-    answer.columns =
-        batches.get_schema().fields().iter().map(|field| field.name().clone()).collect();
+    for field in batches.get_schema().fields() {
+        let ty = field.data_type();
+        answer.columns.push(field.name().clone());
+        answer.bare.push(ty.is_numeric() || *ty == DataType::Boolean);
+    }
     let options = FormatOptions::default();
     for batch in batches {
         let columns: Vec<ArrayRef> = batch.columns().iter().map(as_offset).collect();

@@ -193,7 +193,11 @@ impl Engine {
             Err(e) => error = Some(e),
         }
         if let Err(e) = followed {
-            let e = e.wrap("loading failed; what was extracted is kept in the spool and is loaded by the next job");
+            let e = if e.kind() == ErrorKind::Cancelled {
+                Error::cancelled()
+            } else {
+                e.wrap("loading failed; what was extracted is kept in the spool and is loaded by the next job")
+            };
             error = Some(match error {
                 Some(first) if first.kind() != ErrorKind::Cancelled => {
                     cx.log.event(Event::Notice {
@@ -211,7 +215,13 @@ impl Engine {
                 _ => {}
             }
         }
-        error.map_or(Ok(()), Err)
+        match error {
+            None => Ok(()),
+            Some(error) if error.kind() == ErrorKind::Cancelled => {
+                Err(error.hint("run again: it goes on from what was saved"))
+            }
+            Some(error) => Err(error),
+        }
     }
 }
 
@@ -344,13 +354,13 @@ fn conclude(
         }
         let outcome = ends.outcomes.iter().find(|outcome| outcome.stream == stream.name);
         table.reached = outcome.and_then(|outcome| outcome.reached);
-        (table.outcome, table.reason) = describe(outcome, ends.error.as_ref());
+        (table.outcome, table.reason) = describe(outcome);
         tables.push(table);
     }
     // Streams the credentials do not allow are not in the catalog but in the outcomes.
     for outcome in &ends.outcomes {
         if ends.catalog.stream(&outcome.stream).is_none() {
-            let (word, reason) = describe(Some(outcome), None);
+            let (word, reason) = describe(Some(outcome));
             tables.push(TableReport {
                 stream: outcome.stream.to_string(),
                 outcome: word,
@@ -387,15 +397,13 @@ fn conclude(
     }
 }
 
-fn describe(outcome: Option<&StreamOutcome>, error: Option<&Error>) -> (String, Option<String>) {
+/// A stream without an outcome was cut short by what ended the job, which the job's error tells.
+fn describe(outcome: Option<&StreamOutcome>) -> (String, Option<String>) {
     match outcome.map(|outcome| &outcome.completeness) {
         Some(Completeness::Complete) => ("complete".into(), None),
         Some(Completeness::Incomplete { reason }) => ("incomplete".into(), Some(reason.clone())),
         Some(Completeness::Unreadable { reason }) => ("unreadable".into(), Some(reason.clone())),
         Some(Completeness::Failed(error)) => ("failed".into(), Some(error.report())),
-        None => (
-            "not finished".into(),
-            error.map(|error| format!("the job ended before: {}", error.message())),
-        ),
+        None => ("not finished".into(), None),
     }
 }

@@ -137,16 +137,20 @@ pub(crate) fn summary(report: &RunReport, terminal: bool) -> String {
         Outcome::Failed => ("failed", RED),
     };
     text.push_str(&format!(
-        "\n{}: {} records ({}) in {}, {} call{}{}{}\n",
+        "\n{}: {} records ({}) in {}, {} call{}{}{}{}\n",
         paint(word, colour, terminal),
         number(extracted),
         bytes(report.bytes),
         seconds(took),
         number(report.calls),
         if report.calls == 1 { "" } else { "s" },
+        match report.calls.saturating_sub(report.tables.iter().map(|table| table.calls).sum()) {
+            0 => String::new(),
+            n => format!(", {} of them to see what there is", number(n)),
+        },
         match report.calls_wasted {
             0 => String::new(),
-            n => format!(" ({} made again)", number(n)),
+            n => format!(", {} without a usable answer", number(n)),
         },
         if report.rate_wait_seconds >= 0.1 {
             format!(", waited {} for the rate limit", seconds(report.rate_wait_seconds))

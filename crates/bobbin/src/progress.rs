@@ -1,13 +1,14 @@
 //! What a run shows while it runs: bars on a terminal, lines elsewhere, or JSON events.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bobbin_core::id::StreamName;
 use bobbin_core::report::{Event, JobLog, Level};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use jiff::Timestamp;
 
 use crate::cli::Format;
@@ -45,6 +46,9 @@ impl Progress {
     pub(crate) fn finish(&self) {
         if let View::Bars(bars) = &self.view {
             let bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
+            for bar in bars.streams.values().chain([&bars.calls]) {
+                bar.finish_and_clear();
+            }
             let _ = bars.all.clear();
         }
     }
@@ -77,7 +81,7 @@ struct Bars {
     streams: HashMap<StreamName, ProgressBar>,
     calls: ProgressBar,
     made: u64,
-    limits: HashMap<&'static str, (u32, u32)>,
+    limits: BTreeMap<&'static str, (u32, u32)>,
     loaded: u64,
 }
 
@@ -87,14 +91,14 @@ impl Bars {
         let calls = all.add(ProgressBar::new_spinner());
         calls.set_style(style("  {spinner} {msg}"));
         calls.enable_steady_tick(Duration::from_millis(200));
-        Self { all, streams: HashMap::new(), calls, made: 0, limits: HashMap::new(), loaded: 0 }
+        Self { all, streams: HashMap::new(), calls, made: 0, limits: BTreeMap::new(), loaded: 0 }
     }
 
     fn bar(&mut self, stream: &StreamName) -> &ProgressBar {
         self.streams.entry(stream.clone()).or_insert_with(|| {
             let bar = self.all.insert_before(&self.calls, ProgressBar::new(0));
             bar.set_style(style(
-                "  {prefix:<14} {bar:28.green/dim} {human_pos:>10} / {human_len:<10} {per_sec:>12} {msg:<10} ETA {eta}",
+                "  {prefix:<14} {bar:28.green/dim} {human_pos:>10} / {human_len:<10} {speed:>12}  {left}",
             ));
             bar.set_prefix(stream.to_string());
             bar
@@ -116,14 +120,12 @@ impl Bars {
             }
             Event::StreamEnded { stream, outcome, .. } => {
                 let bar = self.bar(stream);
-                bar.set_style(style(
-                    "  {prefix:<14} {bar:28.green/dim} {human_pos:>10} records    {msg}",
-                ));
-                if bar.length().unwrap_or(0) == 0 {
-                    bar.set_length(1);
-                    bar.set_position(1);
-                }
-                bar.finish_with_message((*outcome).to_owned());
+                bar.set_style(style("  {prefix:<14} {bar:28.green/dim} {msg}"));
+                let records = print::number(bar.position());
+                // A bar of length 0 would look as if nothing had happened.
+                bar.set_length(1);
+                bar.set_position(1);
+                bar.finish_with_message(format!("{records:>10} records    {outcome}"));
             }
             Event::Call { .. } => {
                 self.made += 1;
@@ -161,6 +163,15 @@ impl Bars {
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("speed", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = write!(out, "{}/s", print::number(state.per_sec() as u64));
+        })
+        .with_key("left", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // Without a total nothing can be said.
+            if state.len().is_some_and(|total| total > state.pos()) {
+                let _ = write!(out, "ETA {}", HumanDuration(state.eta()));
+            }
+        })
         .progress_chars("━╸─")
 }
 
@@ -212,7 +223,7 @@ impl Lines {
             }
             Event::Call { endpoint, status, duration, usable, .. } if self.verbose => {
                 let status = status.map_or_else(|| "no answer".into(), |status| status.to_string());
-                let verdict = if *usable { "" } else { ", to be made again" };
+                let verdict = if *usable { "" } else { ", not usable" };
                 line(&format!(
                     "{endpoint}: {status} in {:.0} ms{verdict}",
                     duration.as_secs_f64() * 1e3

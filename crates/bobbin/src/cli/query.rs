@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal, Read};
 
-use bobbin_core::{Error, Result};
+use bobbin_core::{Error, ErrorKind, Party, Result};
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{Format, Session};
 use crate::{exit, print, registry};
@@ -58,7 +58,13 @@ impl Query {
             Format::Text => self.limit,
             Format::Json => usize::MAX,
         };
-        let answer = bobbin_duckdb::query::query(&path, &sql, limit)?;
+        let answer = bobbin_duckdb::query::query(&path, &sql, limit).map_err(|error| {
+            // A wrong statement is a matter of the command line, anything else of the destination.
+            match error.kind() {
+                ErrorKind::Config => error,
+                _ => error.of(Party::Destination),
+            }
+        })?;
         match session.format {
             Format::Json => {
                 for row in answer.rows {
@@ -66,7 +72,9 @@ impl Query {
                         .columns
                         .iter()
                         .cloned()
-                        .zip(row.into_iter().map(Value::from))
+                        .zip(
+                            row.into_iter().zip(&answer.bare).map(|(cell, bare)| json(cell, *bare)),
+                        )
                         .collect();
                     println!("{}", Value::Object(object));
                 }
@@ -96,4 +104,19 @@ pub(super) fn print_rows(columns: &[String], rows: Vec<Vec<Option<String>>>) {
         .map(|row| row.into_iter().map(Option::unwrap_or_default).collect())
         .collect();
     println!("{}", print::table(&heading, &[], rows));
+}
+
+/// A cell in JSON; a number that JSON readers would round stays text.
+fn json(cell: Option<String>, bare: bool) -> Value {
+    let Some(text) = cell else { return Value::Null };
+    if bare {
+        if let Ok(value) = text.parse::<bool>() {
+            return value.into();
+        }
+        let number = serde_json::from_str::<Number>(&text).ok();
+        if let Some(number) = number.filter(|number| number.to_string() == text) {
+            return Value::Number(number);
+        }
+    }
+    text.into()
 }

@@ -31,7 +31,7 @@ fn two_runs_hold_what_the_oracle_holds() {
         "json",
         "select count(custom__new_thing_str) between 1 and 5 as n from kustomer.customers",
     ]);
-    told.assert(0, &[r#""n":"true""#]);
+    told.assert(0, &[r#""n":true"#]);
 
     let status = desk.run(&["status"]);
     status.assert(0, &["customers", "The last finished job"]);

@@ -100,6 +100,11 @@ pub(super) fn of_transport(host: &str, error: ureq::Error) -> Error {
                 "the API took too long to answer",
                 "if it happens often, lower page_size_limit",
             ),
+            _ if io.to_string().contains("lookup address") => (
+                ErrorKind::Unavailable,
+                "the host cannot be found",
+                "check organization, region or api_url, and this machine's DNS",
+            ),
             _ if tls(io) => (
                 ErrorKind::Unavailable,
                 "a secure connection could not be made",
