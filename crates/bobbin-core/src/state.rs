@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::id::StreamName;
 
@@ -16,4 +16,7 @@ pub struct State {
     /// The stream that was being extracted, if the extraction had not finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currently_syncing: Option<StreamName>,
+    /// Whatever else the tap wants to find again.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub notes: Map<String, Value>,
 }

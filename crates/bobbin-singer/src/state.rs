@@ -7,7 +7,7 @@ use bobbin_core::{Error, Result};
 use serde_json::{Map, Value};
 
 /// Reads a state file. An empty file is an empty state; a whole STATE message is taken for its
-/// value; keys that are neither bookmarks nor `currently_syncing` are ignored.
+/// value; other keys than bookmarks and `currently_syncing` are the tap's notes.
 ///
 /// # Errors
 /// When it is not a state.
@@ -50,21 +50,21 @@ pub fn from_json(value: Value) -> Result<State> {
         Some(Value::Object(bookmarks)) => bookmarks,
         Some(_) => return Err(Error::config("`bookmarks` of the state is not a JSON object")),
     };
+    let currently_syncing =
+        map.remove("currently_syncing").and_then(|stream| stream.as_str().map(StreamName::from));
     Ok(State {
         bookmarks: bookmarks
             .into_iter()
             .map(|(stream, bookmark)| (StreamName::from(stream), bookmark))
             .collect(),
-        currently_syncing: map
-            .get("currently_syncing")
-            .and_then(Value::as_str)
-            .map(StreamName::from),
+        currently_syncing,
+        notes: map,
     })
 }
 
 /// The value of a STATE message.
 pub fn to_json(state: &State) -> Value {
-    let mut map = Map::new();
+    let mut map = state.notes.clone();
     if let Some(stream) = &state.currently_syncing {
         map.insert("currently_syncing".into(), stream.as_str().into());
     }

@@ -113,6 +113,17 @@ impl Config {
             let destination = find("destination", &file.destinations, &table.destination)?;
             let schema = table.schema.unwrap_or_else(|| schema_name(&name));
             check_schema(&schema, &name)?;
+            let same = |other: &&Connection| {
+                other.id.as_str() == schema && other.destination.name == destination.name
+            };
+            if let Some(other) = connections.values().find(same) {
+                return Err(Error::config(format!(
+                    "connections `{}` and `{name}` write to the same schema `{schema}`",
+                    other.name
+                ))
+                .with("path", path.display())
+                .hint("give one of them another name, or a schema = \"…\" of its own"));
+            }
             connections.insert(
                 name.clone(),
                 Connection {
@@ -338,6 +349,13 @@ mod tests {
         insta::assert_snapshot!(report(&GOOD.replace("Stitch Kustomer (EU)", "9 lives")), @r#"
         `9_lives` cannot be the schema of connection `9 lives`
           hint: a schema has fewer than 50 characters, only a-z, 0-9, _ and $, and begins with a letter or _; set schema = "…" in the connection
+        "#);
+        let twice = format!(
+            "{GOOD}[connections.stitch_kustomer_eu]\nsource = \"k\"\ndestination = \"d\"\n"
+        );
+        insta::assert_snapshot!(report(&twice), @r#"
+        connections `Stitch Kustomer (EU)` and `stitch_kustomer_eu` write to the same schema `stitch_kustomer_eu` (path: bobbin.toml)
+          hint: give one of them another name, or a schema = "…" of its own
         "#);
         insta::assert_snapshot!(report(&GOOD.replace("type = \"duckdb\"", "")), @r#"
         destination `d` has no type (path: bobbin.toml)

@@ -1,8 +1,10 @@
 //! Bookmarks: how far a stream got, in the forms that Kustomer taps have used.
 
+use bobbin_core::id::StreamName;
+use bobbin_core::state::State;
 use bobbin_core::{Error, Result};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The form we write: RFC 3339 with microseconds, as the singer-io tap does, so that either may
 /// take over from the other.
@@ -40,6 +42,48 @@ pub fn read(stream: &str, value: Option<&Value>) -> Result<Option<Timestamp>> {
         })
         .map(Some)
         .map_err(|_| unreadable(stream))
+}
+
+/// The key of a state's notes that says, per stream, from when on it was read.
+const STARTS: &str = "started_from";
+
+/// From when on a stream was read, as far as the state knows.
+pub fn start(state: &State, stream: &StreamName) -> Option<Timestamp> {
+    state.notes.get(STARTS)?.get(stream.as_str())?.as_str()?.parse().ok()
+}
+
+/// Notes from when on a stream is read.
+pub fn write_start(state: &mut State, stream: &StreamName, start: Timestamp) {
+    let starts = state.notes.entry(STARTS).or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(starts) = starts {
+        starts.insert(stream.to_string(), write(start));
+    }
+}
+
+/// The key of a state's notes that names the organisation.
+const ORGANIZATION: &str = "organization";
+
+/// Notes whose state this is.
+///
+/// # Errors
+/// When it is another organisation's: to go on from its bookmarks would leave out all that is older
+/// than they are.
+pub fn of_organization(state: &mut State, organization: &str) -> Result<()> {
+    match state.notes.get(ORGANIZATION).and_then(Value::as_str) {
+        Some(known) if known != organization => {
+            Err(Error::config("the saved state is of another Kustomer organisation")
+                .with("state_of", known)
+                .with("key_of", organization)
+                .hint(
+                    "give each organisation a connection with a schema of its own, or use a key \
+                     of the first organisation",
+                ))
+        }
+        _ => {
+            state.notes.insert(ORGANIZATION.into(), organization.into());
+            Ok(())
+        }
+    }
 }
 
 fn unreadable(stream: &str) -> Error {

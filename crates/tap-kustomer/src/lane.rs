@@ -170,8 +170,11 @@ impl Lane {
     pub(crate) fn begin(&mut self, outlet: &mut Outlet<'_>, from: Option<i64>) -> Result<()> {
         self.announce(outlet)?;
         // Without a bookmark a later first sync would begin later and miss what lies between.
-        if self.reached.is_none() {
-            self.reached = from;
+        if self.reached.is_none()
+            && let Some(from) = from
+        {
+            self.reached = Some(from);
+            bookmark::write_start(&mut outlet.state, &self.stream.name, instant(from)?);
         }
         self.send_state(outlet)
     }

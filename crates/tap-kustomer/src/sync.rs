@@ -31,8 +31,6 @@ use crate::window::Span;
 const HORIZON_MS: i64 = 729 * DAY_MS;
 /// Live and archive search are read across the horizon by this much on either side.
 const EDGE_MS: i64 = 7 * DAY_MS;
-/// A small document that every key may read.
-pub(crate) const CURRENT: &str = "/v1/users/current";
 const DAY_MS: i64 = 86_400_000;
 /// What a page is taken to weigh before one has come.
 const PAGE_BYTES: usize = 1 << 20;
@@ -46,6 +44,8 @@ struct Track {
     /// When its first call could be made.
     planned: Option<Instant>,
     begun: bool,
+    /// Whether `start_date` was set back since the stream was first read.
+    moved: bool,
     from: Option<i64>,
     until: Option<i64>,
     trouble: Option<Trouble>,
@@ -122,7 +122,7 @@ pub(crate) fn run(
                 .with("stream", &stream.name)
                 .hint("discover again and use the new catalog"));
         };
-        tracks.push(Track::new(stream, resource, request)?);
+        tracks.push(Track::new(stream, resource, request, config)?);
     }
     // An interrupted stream comes first, those before it last.
     if let Some(current) = &request.state.currently_syncing
@@ -154,6 +154,12 @@ pub(crate) fn run(
             cores: std::thread::available_parallelism().map_or(2, usize::from),
         },
     };
+    if client.organization().is_none() {
+        client.ask_who(cx)?;
+    }
+    if let Some(organization) = client.organization() {
+        bookmark::of_organization(&mut outlet.state, organization)?;
+    }
     run.learn_the_time()?;
     let streams =
         run.tracks.iter().map(|track| (track.lane.stream.clone(), track.resource)).collect();
@@ -189,10 +195,20 @@ impl Track {
         stream: &Stream,
         resource: &'static Resource,
         request: &SyncRequest<'_>,
+        config: &Config,
     ) -> Result<Self> {
         let name = &stream.name;
-        let before = bookmark::read(name.as_str(), request.state.bookmarks.get(name))?;
+        let mut before = bookmark::read(name.as_str(), request.state.bookmarks.get(name))?;
+        // An earlier start than last time asks for what lies between (`stitch-behaviour.md` 3.2).
+        let moved = match (bookmark::start(request.state, name), config.start_date) {
+            (Some(start), Some(wanted)) => before.is_some() && wanted < start,
+            _ => false,
+        };
+        if moved {
+            before = None;
+        }
         Ok(Self {
+            moved,
             resource,
             lane: Lane::new(stream.clone(), before),
             walks: None,
@@ -308,7 +324,7 @@ impl Run<'_> {
             return Ok(());
         }
         let (client, cx) = (self.client, &self.cx);
-        let ask = || client.ping(cx, CURRENT);
+        let ask = || client.ask_who(cx);
         ask()?;
         if self.now().is_none() {
             // A clock far from ours is asked for twice more, at once.
@@ -337,7 +353,7 @@ impl Run<'_> {
             if self.outstanding == 0 {
                 // Nothing under way and nothing ready: something must be asked for next.
                 if self.tracks[self.head].walks.is_none() {
-                    self.client.ping(&self.cx, CURRENT)?;
+                    self.client.ask_who(&self.cx)?;
                     continue;
                 }
                 if self.ask_one(crew, self.head) {
@@ -500,6 +516,13 @@ impl Run<'_> {
                     track.lane.name(),
                     "the bookmark lies in the future; if that is a mistake, remove it from the \
                      state to read the stream from start_date again",
+                );
+            }
+            if track.moved {
+                outlet.notice(
+                    Level::Info,
+                    track.lane.name(),
+                    "start_date is earlier than before, so everything since then is read again",
                 );
             }
             track.lane.begin(outlet, track.from)?;

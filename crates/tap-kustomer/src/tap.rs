@@ -116,7 +116,7 @@ impl Tap for KustomerTap {
         self.warn_of_expiry(cx);
         let client = self.brief_client();
         // A bad key is told by the first call, not by eight at once.
-        client.ping(cx, sync::CURRENT)?;
+        client.ask_who(cx)?;
         let resources = streams::resources();
         let (probes, custom) = std::thread::scope(|scope| {
             let custom = scope.spawn(|| fetch_custom(&client, cx));

@@ -159,6 +159,7 @@ pub fn state(mark: &str) -> State {
     State {
         bookmarks: [("things".into(), serde_json::json!({ "at": mark }))].into(),
         currently_syncing: None,
+        notes: serde_json::Map::new(),
     }
 }
 

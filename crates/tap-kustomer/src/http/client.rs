@@ -6,7 +6,7 @@
 
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bobbin_core::id::StreamName;
@@ -102,6 +102,9 @@ pub enum Got {
     Refused(u16),
 }
 
+/// The user behind the key; every key may read it.
+const CURRENT: &str = "/v1/users/current";
+
 /// The server's clock as seen in its answers' `Date`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
@@ -131,6 +134,7 @@ pub struct Client {
     began: Instant,
     /// Nobody waits for answers any more.
     abandoned: AtomicBool,
+    organization: OnceLock<String>,
     /// Where bodies are read.
     desk: Desk,
 }
@@ -175,6 +179,7 @@ impl Client {
             seen: Mutex::new(Seen::default()),
             began: Instant::now(),
             abandoned: AtomicBool::new(false),
+            organization: OnceLock::new(),
             desk: Desk::new(),
         }
     }
@@ -255,15 +260,32 @@ impl Client {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a call whose answer does not matter, to learn the time and whether the key is good.
+    /// Asks who the key is, to learn whether it is good, the time and the organisation. What it
+    /// answers may be anything.
     ///
     /// # Errors
     /// When the key is bad, on a stop, or when repetitions ran out.
-    pub fn ping(&self, cx: &Context<'_>, path: &str) -> Result<()> {
-        match self.call(cx, &Self::get(path), false, |_| Ok(())) {
-            Ok(()) | Err(Failure::Refused { .. }) => Ok(()),
+    pub fn ask_who(&self, cx: &Context<'_>) -> Result<()> {
+        let organization = |answer: &Answer<'_>| {
+            let answer: Option<Value> = serde_json::from_slice(answer.bytes).ok();
+            let id = answer.as_ref().and_then(|answer| {
+                answer.pointer("/data/relationships/org/data/id").and_then(Value::as_str)
+            });
+            Ok(id.map(str::to_owned))
+        };
+        match self.call(cx, &Self::get(CURRENT), false, organization) {
+            Ok(Some(id)) => {
+                let _ = self.organization.set(id);
+                Ok(())
+            }
+            Ok(None) | Err(Failure::Refused { .. }) => Ok(()),
             Err(failure) => Err(failure.into_error()),
         }
+    }
+
+    /// The id of the key's organisation, as far as [`Client::ask_who`] learnt it.
+    pub fn organization(&self) -> Option<&str> {
+        self.organization.get().map(String::as_str)
     }
 
     fn get(path: &str) -> Call {

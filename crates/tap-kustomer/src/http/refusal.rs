@@ -102,7 +102,7 @@ pub(super) fn of_transport(host: &str, error: ureq::Error) -> Error {
             ),
             _ if io.to_string().contains("lookup address") => (
                 ErrorKind::Unavailable,
-                "the host cannot be found",
+                "the host's name is not known",
                 "check organization, region or api_url, and this machine's DNS",
             ),
             _ if tls(io) => (

@@ -80,6 +80,60 @@ fn a_key_that_goes_bad_midway_stops_the_run_and_the_next_goes_on() {
     bench.compare_but(&[]);
 }
 
+/// F-34, for an earlier date; a later one takes nothing away and reads nothing again.
+#[test]
+fn an_earlier_start_date_reads_what_lies_before_it() {
+    let mut bench = Bench::new(Config::tiny(3));
+    let (early, late) = ("2020-01-01", "2100-01-01");
+    let middle = {
+        // Half of all messages lie behind it.
+        bench.run().all_complete();
+        let mut instants: Vec<String> = bench.replica.rows["messages"]
+            .values()
+            .map(|version| version.updated_at.clone())
+            .collect();
+        instants.sort();
+        instants[instants.len() / 2].clone()
+    };
+    let mut bench = Bench::new(Config::tiny(3)).set("start_date", &*middle);
+    bench.run().all_complete();
+    let few = bench.replica.rows["messages"].len();
+    let state = bench.state.clone();
+
+    bench = bench.set("start_date", late);
+    bench.run().all_complete();
+    assert_eq!(bench.replica.rows["messages"].len(), few);
+
+    bench = bench.set("start_date", early);
+    // Broken off half way, it goes on from where it was.
+    bench.replica.break_after = Some(bench.replica.received + few as u64 / 2);
+    assert!(bench.run().outcomes.is_err());
+    bench.replica.break_after = None;
+    bench.run().all_complete();
+    bench.compare_but(&[]);
+    assert!(bench.replica.rows["messages"].len() > few);
+
+    // Once read, it is not read again.
+    let received = bench.replica.received;
+    bench.run().all_complete();
+    assert!(bench.replica.received - received < few as u64);
+    assert_ne!(bench.state.notes, state.notes);
+}
+
+#[test]
+fn a_state_of_another_organisation_is_refused() {
+    let mut bench = Bench::new(Config::tiny(3));
+    bench.run().all_complete();
+    let state = bench.state.clone();
+    let mut other = Bench::new(Config::tiny(4));
+    other.state = state.clone();
+    let ran = other.run();
+    assert_eq!(ran.outcomes.as_ref().unwrap_err().kind(), ErrorKind::Config);
+    assert!(ran.error().contains("another Kustomer organisation"), "{}", ran.error());
+    assert_eq!(other.replica.received, 0);
+    assert_eq!(other.state, state);
+}
+
 #[test]
 fn nobody_listening_is_said_so() {
     let mut bench =

@@ -91,8 +91,8 @@ impl Output for Replica {
     }
 
     fn state(&mut self, state: &State) -> Result<()> {
-        // No bookmark ever moves back.
-        if let Some(before) = self.states.last() {
+        // No bookmark ever moves back, unless the start does.
+        if let Some(before) = self.states.last().filter(|before| before.notes == state.notes) {
             for (stream, value) in &before.bookmarks {
                 let now = state.bookmarks.get(stream).expect("a bookmark does not vanish");
                 assert!(instant(now) >= instant(value), "{stream}: {value} to {now}");
