@@ -15,6 +15,7 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("fake-kustomer", &[]),
     ("bobbin-load", &["bobbin-core"]),
     ("bobbin-duckdb", &["bobbin-core", "bobbin-load"]),
+    ("bobbin-postgres", &["bobbin-core", "bobbin-load"]),
     ("bobbin-engine", &["bobbin-core"]),
     (
         "bobbin",
@@ -25,6 +26,7 @@ const PICTURE: &[(&str, &[&str])] = &[
             "fake-kustomer",
             "bobbin-load",
             "bobbin-duckdb",
+            "bobbin-postgres",
             "bobbin-engine",
         ],
     ),

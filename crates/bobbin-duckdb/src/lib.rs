@@ -9,7 +9,6 @@ mod config;
 mod database;
 mod destination;
 mod error;
-mod filter;
 mod ledger;
 mod loader;
 mod merge;

@@ -13,9 +13,9 @@ use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, Result};
-use bobbin_load::lines::{Line, Lines, MAX_LINE_BYTES};
+use bobbin_load::feed::feed;
 use bobbin_load::shape::batch::Batch;
-use bobbin_load::shape::convert::{Converter, REJECTED_BYTES};
+use bobbin_load::shape::convert::Converter;
 use duckdb::{Connection, params};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -142,7 +142,7 @@ impl DuckDbLoader {
                 Ok(writer) => writer,
                 Err(error) => return (Ok(()), Err(error)),
             };
-            let converted = convert(converter, lines, cancel, |batch| sender.send(batch).is_ok());
+            let converted = feed(converter, lines, cancel, |batch| sender.send(batch).is_ok());
             drop(sender);
             let written = writer
                 .join()
@@ -159,41 +159,6 @@ impl DuckDbLoader {
         };
         Ok((loaded, written.sequence, written.changes))
     }
-}
-
-/// Reads lines and hands over batches until the end, an error, or nobody takes them.
-fn convert(
-    converter: &mut Converter,
-    from: &mut dyn BufRead,
-    cancel: &Cancel,
-    mut send: impl FnMut(Batch) -> bool,
-) -> Result<()> {
-    let mut lines = Lines::new();
-    loop {
-        let line = lines
-            .next(from, MAX_LINE_BYTES, REJECTED_BYTES)
-            .map_err(|error| Error::io("cannot read the segment", error))?;
-        match line {
-            Some(Line::Whole(line)) => converter.line(line),
-            Some(Line::Long { start, bytes }) => converter.reject(
-                format!("the record is {bytes} bytes long, more than {MAX_LINE_BYTES}"),
-                &String::from_utf8_lossy(start),
-            ),
-            None => break,
-        }
-        if converter.is_full() {
-            cancel.check()?;
-            if let Some(batch) = converter.finish()
-                && !send(batch)
-            {
-                return Ok(());
-            }
-        }
-    }
-    if let Some(batch) = converter.finish() {
-        send(batch);
-    }
-    Ok(())
 }
 
 /// The writing half of a load.

@@ -11,13 +11,13 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, Int64Type, Schema};
 use bobbin_core::{Error, Result};
+use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::{Batch, KeyBytes};
 use bobbin_load::shape::version::{Part, Version};
 use duckdb::Connection;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::Doing;
-use crate::filter::KeyFilter;
 use crate::sql;
 use crate::table::Table;
 

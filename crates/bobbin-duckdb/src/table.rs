@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use bobbin_core::catalog::Stream;
 use bobbin_core::id::StreamName;
 use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::convert::Converter;
 use bobbin_load::shape::name;
@@ -17,7 +18,6 @@ use jiff::Timestamp;
 use rustc_hash::FxHashSet;
 
 use crate::error::Doing;
-use crate::filter::KeyFilter;
 use crate::ledger::Ledger;
 use crate::sql;
 

@@ -4,5 +4,7 @@
 //! particular to one destination (its types' names, its merge, its transaction) lives with that
 //! destination; see `bobbin-duckdb`.
 
+pub mod feed;
+pub mod filter;
 pub mod lines;
 pub mod shape;

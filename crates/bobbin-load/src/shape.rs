@@ -5,6 +5,7 @@
 //! [`number`], [`time`]), which name ([`name`]), which of two versions is newer ([`version`]).
 
 pub mod batch;
+pub mod capabilities;
 pub mod column;
 pub mod convert;
 mod envelope;

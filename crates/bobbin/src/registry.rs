@@ -1,9 +1,12 @@
 //! The one list of taps and destinations.
 
+use std::time::Duration;
+
 use bobbin_core::destination::Destination;
 use bobbin_core::tap::Tap;
 use bobbin_core::{Error, Result};
 use bobbin_duckdb::DuckDb;
+use bobbin_postgres::{Postgres, Tls};
 use serde_json::{Map, Value};
 use tap_kustomer::config::Config;
 use tap_kustomer::tap::KustomerTap;
@@ -37,11 +40,80 @@ pub(crate) fn tap(part: &Part) -> Result<Box<dyn Tap>> {
 pub(crate) fn destination(part: &Part) -> Result<Box<dyn Destination>> {
     match part.kind.as_str() {
         "duckdb" => Ok(Box::new(DuckDb::new(duckdb(part)?))),
+        "postgres" => Ok(Box::new(Postgres::new(postgres(part)?))),
         other => {
             Err(Error::config(format!("destination `{}` has an unknown type `{other}`", part.name))
-                .hint("there is: duckdb"))
+                .hint("there are: duckdb, postgres"))
         }
     }
+}
+
+/// A PostgreSQL destination's settings.
+fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
+    let wrong = |message: String| {
+        Error::config(message).hint(
+            "a postgres destination takes: host, port, database, user, password, tls, ca_file, \
+             rows_per_commit, statement_timeout_seconds, lock_timeout_seconds",
+        )
+    };
+    let text = |key: &str| match part.settings.get(key) {
+        Some(toml::Value::String(text)) => Ok(Some(text.clone())),
+        None => Ok(None),
+        Some(_) => Err(wrong(format!("`{key}` of destination `{}` is no text", part.name))),
+    };
+    let number = |key: &str| match part.settings.get(key) {
+        Some(toml::Value::Integer(n)) if *n > 0 => Ok(Some(*n as u64)),
+        None => Ok(None),
+        Some(_) => Err(wrong(format!("`{key}` of destination `{}` is no number", part.name))),
+    };
+    const KEYS: [&str; 10] = [
+        "host",
+        "port",
+        "database",
+        "user",
+        "password",
+        "tls",
+        "ca_file",
+        "rows_per_commit",
+        "statement_timeout_seconds",
+        "lock_timeout_seconds",
+    ];
+    if let Some(key) = part.settings.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        return Err(wrong(format!("destination `{}` has an unknown setting `{key}`", part.name)));
+    }
+    let need = |key: &str| {
+        text(key)?.ok_or_else(|| wrong(format!("destination `{}` has no {key}", part.name)))
+    };
+    let host = text("host")?.unwrap_or_else(|| "localhost".to_owned());
+    let mut config = bobbin_postgres::Config::new(host, need("database")?, need("user")?);
+    config.password = part.secret("password")?;
+    if let Some(port) = number("port")? {
+        config.port = u16::try_from(port)
+            .map_err(|_| wrong(format!("`port` of destination `{}` is too large", part.name)))?;
+    }
+    match text("tls")?.as_deref() {
+        None => {}
+        Some("off") => config.tls = Tls::Off,
+        Some("require") => config.tls = Tls::Require,
+        Some(_) => {
+            return Err(wrong(format!("`tls` of destination `{}` is wrong", part.name))
+                .hint("write tls = \"require\" or tls = \"off\""));
+        }
+    }
+    if let Some(file) = text("ca_file")? {
+        config.ca_file = Some(part.base.join(file));
+        config.tls = Tls::Require;
+    }
+    if let Some(rows) = number("rows_per_commit")? {
+        config.rows_per_commit = rows;
+    }
+    if let Some(seconds) = number("statement_timeout_seconds")? {
+        config.statement_timeout = Duration::from_secs(seconds);
+    }
+    if let Some(seconds) = number("lock_timeout_seconds")? {
+        config.lock_timeout = Duration::from_secs(seconds);
+    }
+    Ok(config)
 }
 
 /// A DuckDB destination's settings.

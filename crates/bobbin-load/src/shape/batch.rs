@@ -30,6 +30,8 @@ pub struct Batch {
     pub versions: Vec<Vec<usize>>,
     /// Older versions that were left out for a newer one in the same batch.
     pub superseded: u64,
+    /// The records' text, one per row, when the destination wants it.
+    pub records: Vec<Box<str>>,
     /// Records set aside.
     pub rejected: Vec<RejectedRow>,
 }
@@ -119,6 +121,8 @@ impl Batch {
         self.extracted_at.retain(|_| *keep.next().unwrap_or(&true));
         let mut keep = kept.iter();
         self.sequence.retain(|_| *keep.next().unwrap_or(&true));
+        let mut keep = kept.iter();
+        self.records.retain(|_| *keep.next().unwrap_or(&true));
     }
 }
 

@@ -9,16 +9,13 @@ use bobbin_core::json::{Peek, Reader, Text, write_string};
 use bobbin_core::schema::Object;
 
 use super::batch::{Batch, RejectedRow};
+use super::capabilities::Capabilities;
 use super::column::Builder;
 use super::envelope::{Refusal, no_system_fields, rejected, sequence};
 use super::name::Names;
 use super::tree::{Column, Node, child, plant, seek};
 use super::types::{ColumnType, Scalar};
 use super::{number, time};
-
-/// Most columns of a table. Undeclared fields beyond it go to one JSON column, since tables get
-/// slow to read and write beyond some thousand columns.
-pub const MAX_COLUMNS: usize = 1_600;
 
 /// Fields remembered between batches; beyond it those without a column are forgotten.
 const MAX_FIELDS: usize = 20_000;
@@ -32,7 +29,7 @@ pub const BATCH_BYTES: usize = 8 << 20;
 /// Bytes kept of a rejected record.
 pub const REJECTED_BYTES: usize = 64 << 10;
 
-/// The column for fields beyond [`MAX_COLUMNS`]: an object of dotted path to value; a `.` or `\\`
+/// The column for fields beyond the destination's limit of columns: an object of dotted path to value; a `.` or `\\`
 /// in a key is led by a `\\`.
 pub const OVERFLOW: &str = "_sdc_extra";
 
@@ -45,6 +42,8 @@ pub struct Converter {
     nodes: Vec<Node>,
     columns: Vec<Building>,
     names: Names,
+    most_columns: usize,
+    keep_records: bool,
     /// The nodes of the key and of the version fields.
     keys: Vec<usize>,
     versions: Vec<usize>,
@@ -52,6 +51,7 @@ pub struct Converter {
     bytes: usize,
     extracted_at: Vec<i64>,
     sequence: Vec<i64>,
+    records: Vec<Box<str>>,
     rejected: Vec<RejectedRow>,
     /// The last `_sdc_extracted_at` read; a page's records share it.
     last_extracted: (String, i64),
@@ -72,7 +72,8 @@ impl Converter {
     /// A converter for `stream` into a table with the columns it was given so far (and whether
     /// they are there) and `others`: columns of the table that are not ours to write.
     pub fn new(stream: &Stream, stored: Vec<(Column, bool)>, others: &[String]) -> Self {
-        let mut names = Names::new();
+        let capabilities = Capabilities::default();
+        let mut names = Names::new(capabilities.name_bytes);
         for name in others {
             names.reserve(name);
         }
@@ -90,12 +91,15 @@ impl Converter {
             nodes: Vec::new(),
             columns,
             names,
+            most_columns: capabilities.columns,
+            keep_records: capabilities.keep_records,
             keys: Vec::new(),
             versions: Vec::new(),
             rows: 0,
             bytes: 0,
             extracted_at: Vec::new(),
             sequence: Vec::new(),
+            records: Vec::new(),
             rejected: Vec::new(),
             last_extracted: (String::new(), 0),
             overflow,
@@ -104,6 +108,14 @@ impl Converter {
         };
         converter.plant();
         converter
+    }
+
+    /// The same for a destination with limits of its own.
+    pub fn within(mut self, capabilities: Capabilities) -> Self {
+        self.names.limit = capabilities.name_bytes;
+        self.most_columns = capabilities.columns;
+        self.keep_records = capabilities.keep_records;
+        self
     }
 
     /// Builds the tree of fields from the schema and the columns there are.
@@ -140,7 +152,12 @@ impl Converter {
             }
         };
         match self.record(text) {
-            Ok(true) => self.rows += 1,
+            Ok(true) => {
+                self.rows += 1;
+                if self.keep_records {
+                    self.records.push(text.into());
+                }
+            }
             Ok(false) => {}
             Err(refusal) => {
                 self.take_back();
@@ -183,6 +200,7 @@ impl Converter {
             rows: self.rows,
             extracted_at: std::mem::take(&mut self.extracted_at),
             sequence: std::mem::take(&mut self.sequence),
+            records: std::mem::take(&mut self.records),
             rejected: std::mem::take(&mut self.rejected),
             ..Batch::default()
         };
@@ -490,7 +508,7 @@ impl Converter {
 
     fn add_column(&mut self, node: usize, ty: ColumnType) -> Option<usize> {
         let field = &self.nodes[node];
-        if !field.declared && self.columns.len() >= MAX_COLUMNS {
+        if !field.declared && self.columns.len() >= self.most_columns {
             return None;
         }
         let primary = field.primary == Some(ty);

@@ -9,9 +9,6 @@ use std::fmt::Write as _;
 
 use rustc_hash::FxHashSet;
 
-/// Longest name given, in bytes; PostgreSQL's limit of 63 is for its own loader to set.
-pub const MAX_BYTES: usize = 255;
-
 /// Names that are ours, by how they begin.
 const RESERVED: [&str; 4] = ["_sdc", "__sdc", "_rjm", "_bobbin"];
 
@@ -19,15 +16,16 @@ const RESERVED: [&str; 4] = ["_sdc", "__sdc", "_rjm", "_bobbin"];
 const ESCAPE: &str = "source";
 
 /// The names of one table.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct Names {
     taken: FxHashSet<String>,
+    pub(super) limit: usize,
 }
 
 impl Names {
-    /// No name is taken.
-    pub fn new() -> Self {
-        Self::default()
+    /// No name is taken; none is given that is longer than `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { taken: FxHashSet::default(), limit }
     }
 
     /// Marks a name as taken: one given earlier, a system column's, or a user's own column.
@@ -42,16 +40,21 @@ impl Names {
             plain.push_str("__");
             plain.push_str(suffix);
         }
-        let mut name = shorten(&plain, MAX_BYTES)
+        let mut name = shorten(&plain, self.limit)
             .map_or(plain.clone(), |short| format!("{short}_{:08x}", hash(path, suffix, 0)));
         let mut attempt = 0;
         while !self.taken.insert(name.to_lowercase()) {
-            let short = shorten(&plain, MAX_BYTES).unwrap_or(&plain);
+            let short = shorten(&plain, self.limit).unwrap_or(&plain);
             name = format!("{short}_{:08x}", hash(path, suffix, attempt));
             attempt += 1;
         }
         name
     }
+}
+
+/// The name for a table when nobody else has it, of at most `limit` bytes.
+pub fn table(name: &str, limit: usize) -> String {
+    Names::new(limit).claim(&[name], None)
 }
 
 /// The name for `path` when nobody else has it.
@@ -121,7 +124,7 @@ mod tests {
     use super::*;
 
     fn claim_all(paths: &[&[&str]]) -> Vec<String> {
-        let mut names = Names::new();
+        let mut names = Names::new(255);
         paths.iter().map(|path| names.claim(path, None)).collect()
     }
 
@@ -162,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_key_that_looks_like_a_sibling_keeps_apart_from_it() {
-        let mut names = Names::new();
+        let mut names = Names::new(255);
         assert_eq!(names.claim(&["age", "st"], None), "age__st");
         let sibling = names.claim(&["age"], Some("st"));
         assert_ne!(sibling, "age__st");
@@ -176,21 +179,22 @@ mod tests {
                 (proptest::collection::vec("[aAbB_\u{0}é.]{0,3}|st|_sdc_x|x{300}", 1..4), any::<bool>()),
                 1..40,
             ),
+            limit in 63..=255usize,
         ) {
-            let mut names = Names::new();
+            let mut names = Names::new(limit);
             let mut seen = std::collections::BTreeSet::new();
             let mut given = Vec::new();
             for (path, sibling) in &paths {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 let name = names.claim(&path, sibling.then_some("st"));
-                prop_assert!(name.len() <= MAX_BYTES);
+                prop_assert!(name.len() <= limit);
                 prop_assert!(!name.contains('\0') && !name.is_empty());
                 prop_assert!(!name.to_lowercase().starts_with("_sdc"));
                 prop_assert!(seen.insert(name.to_lowercase()), "{} given twice", name);
                 given.push(name);
             }
             // The same order gives the same names, on any machine.
-            let mut again = Names::new();
+            let mut again = Names::new(limit);
             for ((path, sibling), name) in paths.iter().zip(&given) {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 prop_assert_eq!(&again.claim(&path, sibling.then_some("st")), name);

@@ -1,7 +1,8 @@
 //! Flattening, typing, siblings, lists, JSON, versions.
 
 use bobbin_core::schema::{Kind, Schema};
-use bobbin_load::shape::convert::{BATCH_ROWS, Converter, MAX_COLUMNS, OVERFLOW};
+use bobbin_load::shape::capabilities::Capabilities;
+use bobbin_load::shape::convert::{BATCH_ROWS, Converter, OVERFLOW};
 use bobbin_load::shape::version::Part;
 use proptest::prelude::*;
 
@@ -203,7 +204,7 @@ fn fields_beyond_the_limit_of_columns_go_to_one_column() {
     assert_eq!(batch.rejected, []);
     let extra = table.columns.iter().position(|column| column.name == OVERFLOW).unwrap();
     // `late` is declared and gets its column; the overflow column is one more.
-    assert_eq!(table.columns.len(), MAX_COLUMNS + 2);
+    assert_eq!(table.columns.len(), Capabilities::default().columns + 2);
     let values: Vec<String> = table.row(&batch, 0);
     let extra_value = values.iter().find(|value| value.starts_with(OVERFLOW)).unwrap();
     let object: serde_json::Value =
@@ -233,7 +234,7 @@ fn keys_that_are_data_do_not_pile_up() {
         assert!(row.contains(&"x=1".to_owned()) && row.contains(&"late=l".to_owned()), "{row:?}");
         assert_eq!(row.iter().filter(|value| value.contains("\"r")).count(), 1);
     }
-    assert_eq!(table.columns.len(), MAX_COLUMNS + 2);
+    assert_eq!(table.columns.len(), Capabilities::default().columns + 2);
 }
 
 #[test]

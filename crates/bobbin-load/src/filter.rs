@@ -15,19 +15,25 @@ const MOST: usize = 8_000_000;
 
 /// Keys that may be in a table.
 #[derive(Debug)]
-pub(crate) struct KeyFilter {
+pub struct KeyFilter {
     parts: Vec<FxHashSet<u32>>,
     keys: usize,
 }
 
+impl Default for KeyFilter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl KeyFilter {
     /// No key.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self { parts: vec![FxHashSet::default(); PARTS], keys: 0 }
     }
 
     /// Adds a key; true when it may have been there before.
-    pub(crate) fn insert(&mut self, key: &[u8]) -> bool {
+    pub fn insert(&mut self, key: &[u8]) -> bool {
         let mut hasher = FxHasher::default();
         hasher.write(key);
         let hash = mix(hasher.finish());
@@ -37,7 +43,7 @@ impl KeyFilter {
     }
 
     /// Whether it has grown too large to keep.
-    pub(crate) fn is_too_large(&self) -> bool {
+    pub fn is_too_large(&self) -> bool {
         self.keys > MOST
     }
 }

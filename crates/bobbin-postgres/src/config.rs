@@ -1,0 +1,66 @@
+//! What a person may set.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bobbin_core::secret::Secret;
+
+/// How the connection is encrypted. A certificate is always verified.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tls {
+    /// Not at all.
+    Off,
+    /// Always; a server that cannot is refused.
+    Require,
+}
+
+/// Where the database is, and how patient bobbin is with it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A host name, an address, or the directory of a Unix socket.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The database; it must exist.
+    pub database: String,
+    /// The role to connect as.
+    pub user: String,
+    /// Its password, where the server asks for one.
+    pub password: Option<Secret>,
+    /// Default: required, but off on this machine (a socket or a loopback address).
+    pub tls: Tls,
+    /// A file of PEM certificates to trust in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Rows per commit.
+    pub rows_per_commit: u64,
+    /// How long a statement may take.
+    pub statement_timeout: Duration,
+    /// How long a statement may wait for somebody else's lock.
+    pub lock_timeout: Duration,
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new(
+        host: impl Into<String>,
+        database: impl Into<String>,
+        user: impl Into<String>,
+    ) -> Self {
+        let host = host.into();
+        let local = host.starts_with('/')
+            || host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        Self {
+            tls: if local { Tls::Off } else { Tls::Require },
+            host,
+            port: 5432,
+            database: database.into(),
+            user: user.into(),
+            password: None,
+            ca_file: None,
+            rows_per_commit: 50_000,
+            statement_timeout: Duration::from_mins(30),
+            lock_timeout: Duration::from_mins(1),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The destination as the engine sees it.
+
+use std::sync::Arc;
+
+use bobbin_core::clock::{Clock, SystemClock};
+use bobbin_core::destination::{Destination, Loader};
+use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::tap::{Check, Context};
+use bobbin_core::{Error, ErrorKind, Result};
+
+use crate::client::connect;
+use crate::config::{Config, Tls};
+use crate::error::Doing;
+use crate::loader::PostgresLoader;
+use crate::sql;
+
+/// A PostgreSQL database.
+pub struct Postgres {
+    config: Config,
+    clock: Arc<dyn Clock>,
+}
+
+impl Postgres {
+    /// The database of `config`. Nothing is connected yet.
+    pub fn new(config: Config) -> Self {
+        Self { config, clock: Arc::new(SystemClock) }
+    }
+
+    /// The same with another clock for `_sdc_received_at` and `_sdc_batched_at`.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+impl Destination for Postgres {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn rows_per_commit(&self) -> u64 {
+        self.config.rows_per_commit
+    }
+
+    fn check(&self, _cx: &Context<'_>) -> Result<Check> {
+        let mut db = connect(&self.config)?;
+        let what = "cannot ask PostgreSQL about itself";
+        let row = db
+            .query_one(
+                "SELECT current_setting('server_version'), current_user::text,
+                        has_database_privilege(current_database(), 'CREATE'),
+                        current_setting('default_transaction_read_only')::boolean
+                            OR pg_is_in_recovery()",
+                &[],
+            )
+            .doing(what)?;
+        let (version, user): (String, String) = (row.get(0), row.get(1));
+        let (may_create, read_only): (bool, bool) = (row.get(2), row.get(3));
+        if read_only {
+            return Err(Error::new(ErrorKind::Permission, "the server is read-only")
+                .with("host", &self.config.host)
+                .hint("connect to the primary, not to a standby"));
+        }
+        let schemas: String = db
+            .query_one(
+                "SELECT coalesce(string_agg(nspname, ', ' ORDER BY nspname), '')
+                 FROM pg_namespace
+                 WHERE has_schema_privilege(oid, 'CREATE') AND nspname NOT LIKE 'pg\\_%'
+                       AND nspname <> 'information_schema'",
+                &[],
+            )
+            .doing(what)?
+            .get(0);
+        if !may_create && schemas.is_empty() {
+            return Err(Error::new(ErrorKind::Permission, "the user may not make schemas")
+                .with("user", &user)
+                .with("database", &self.config.database)
+                .hint(format!(
+                    "as a superuser: GRANT CREATE ON DATABASE {} TO {}",
+                    sql::name(&self.config.database),
+                    sql::name(&user)
+                )));
+        }
+        let mut facts = vec![
+            ("server".to_owned(), format!("PostgreSQL {version}")),
+            ("database".to_owned(), format!("{} as {user}", self.config.database)),
+            (
+                "encrypted".to_owned(),
+                match self.config.tls {
+                    Tls::Off => "no".to_owned(),
+                    Tls::Require => "yes, and the certificate is verified".to_owned(),
+                },
+            ),
+        ];
+        if !may_create {
+            facts.push(("may write to".to_owned(), schemas));
+        }
+        Ok(Check { facts, streams: Vec::new() })
+    }
+
+    fn open(
+        &self,
+        cx: &Context<'_>,
+        connection: &ConnectionId,
+        job: &JobId,
+    ) -> Result<Box<dyn Loader>> {
+        let loader = PostgresLoader::open(
+            self.config.clone(),
+            connection,
+            job,
+            self.clock.clone(),
+            cx.cancel.clone(),
+        )?;
+        Ok(Box::new(loader))
+    }
+}

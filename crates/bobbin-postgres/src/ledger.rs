@@ -1,0 +1,326 @@
+//! bobbin's own tables beside the data: state and fence, segments, columns, rejected records.
+
+use bobbin_core::id::{ConnectionId, JobId, SegmentId};
+use bobbin_core::segment::Segment;
+use bobbin_core::state::State;
+use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_load::shape::batch::RejectedRow;
+use bobbin_load::shape::tree::Column;
+use bobbin_load::shape::types::ColumnType;
+use jiff::Timestamp;
+use postgres::Client;
+
+use crate::copy;
+use crate::error::Doing;
+use crate::sql;
+
+/// The form of these tables; a greater number is a newer bobbin's.
+const FORMAT: i32 = 1;
+
+/// Jobs whose segments are remembered. A spool holds segments of the last few jobs at most.
+const JOBS_KEPT: u32 = 50;
+
+/// The ledger of one connection, in the connection's schema.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    schema: String,
+    connection: ConnectionId,
+}
+
+/// What [`Ledger::commit`] writes.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) job: &'a JobId,
+    pub(crate) token: i64,
+    pub(crate) state: Option<&'a State>,
+    pub(crate) sequence: Option<i64>,
+    pub(crate) segments: &'a [LoadedSegment],
+    pub(crate) now: Timestamp,
+}
+
+/// A segment of the open round.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadedSegment {
+    pub(crate) segment: Segment,
+    pub(crate) loaded: u64,
+    pub(crate) superseded: u64,
+    pub(crate) rejected: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new(connection: &ConnectionId) -> Self {
+        Self { schema: sql::name(connection.as_str()), connection: connection.clone() }
+    }
+
+    /// Makes schema and tables where they are missing and takes the next fencing token.
+    pub(crate) fn take_over(&self, db: &mut Client, job: &JobId) -> Result<i64> {
+        let what = "cannot prepare bobbin's tables in the destination";
+        let s = &self.schema;
+        // With IF NOT EXISTS alone the right to make schemas would be needed in every run.
+        let there = db
+            .query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[&self.connection.as_str()])
+            .doing(what)?;
+        if there.is_none() {
+            db.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {s}")).doing(what)?;
+        }
+        let there = db
+            .query_opt(
+                "SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = '_sdc_rejected'",
+                &[&self.connection.as_str()],
+            )
+            .doing(what)?;
+        if there.is_none() {
+            db.batch_execute(&format!(
+                "CREATE TABLE IF NOT EXISTS {s}._bobbin_state (
+                     connection text PRIMARY KEY, format integer NOT NULL, token bigint NOT NULL,
+                     state json, job text, sequence bigint, updated_at timestamptz);
+                 CREATE TABLE IF NOT EXISTS {s}._bobbin_segments (
+                     job text, number bigint, stream text, records bigint, loaded bigint,
+                     superseded bigint, rejected bigint, bytes bigint, loaded_at timestamptz,
+                     PRIMARY KEY (job, number));
+                 CREATE TABLE IF NOT EXISTS {s}._bobbin_columns (
+                     position bigserial PRIMARY KEY, stream text NOT NULL, path json NOT NULL,
+                     type text NOT NULL, is_primary boolean NOT NULL, name text NOT NULL);
+                 CREATE TABLE IF NOT EXISTS {s}._sdc_rejected (
+                     _sdc_rejected_at timestamptz, table_name text, reason text, record text);"
+            ))
+            .doing(what)?;
+        }
+        let row = db
+            .query_one(
+                &format!(
+                    "INSERT INTO {s}._bobbin_state AS mine (connection, format, token, job)
+                     VALUES ($1, $2, 1, $3)
+                     ON CONFLICT (connection) DO UPDATE SET token = mine.token + 1
+                     RETURNING format, token"
+                ),
+                &[&self.connection.as_str(), &FORMAT, &job.as_str()],
+            )
+            .doing(what)?;
+        let (format, token): (i32, i64) = (row.get(0), row.get(1));
+        if format > FORMAT {
+            return Err(Error::config("the tables were written by a newer bobbin")
+                .with("schema", self.connection.as_str())
+                .hint("use that version of bobbin or a later one"));
+        }
+        Ok(token)
+    }
+
+    /// The state and the greatest sequence.
+    pub(crate) fn state(&self, db: &mut Client) -> Result<(Option<State>, Option<i64>)> {
+        let found = db
+            .query_opt(
+                &format!(
+                    "SELECT state::text, sequence FROM {}._bobbin_state WHERE connection = $1",
+                    self.schema
+                ),
+                &[&self.connection.as_str()],
+            )
+            .doing("cannot read the state from the destination")?;
+        let Some(row) = found else { return Ok((None, None)) };
+        let (state, sequence): (Option<String>, Option<i64>) = (row.get(0), row.get(1));
+        let state = state.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| {
+            Error::new(ErrorKind::InvalidData, "the state in the destination cannot be read")
+                .with("table", format!("{}._bobbin_state", self.connection))
+                .hint("restore the row from a backup, or reset the connection")
+                .caused_by(error)
+        })?;
+        Ok((state, sequence))
+    }
+
+    /// The segments that are durable.
+    pub(crate) fn segments(&self, db: &mut Client) -> Result<Vec<SegmentId>> {
+        let rows = db
+            .query(&format!("SELECT job, number FROM {}._bobbin_segments", self.schema), &[])
+            .doing("cannot read which segments the destination holds")?;
+        Ok(rows
+            .iter()
+            .map(|row| SegmentId {
+                job: row.get::<_, String>(0).into(),
+                number: row.get::<_, i64>(1) as u64,
+            })
+            .collect())
+    }
+
+    /// Writes what becomes durable with the rows. Fails when somebody else took over.
+    pub(crate) fn commit(&self, db: &mut Client, entry: &Entry<'_>) -> Result<()> {
+        let what = "cannot record the round in the destination";
+        let s = &self.schema;
+        let now = entry.now.as_microsecond();
+        for loaded in entry.segments {
+            let segment = &loaded.segment;
+            db.execute(
+                &format!(
+                    "INSERT INTO {s}._bobbin_segments VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+                         to_timestamp(0) + $9::bigint * interval '1 microsecond')"
+                ),
+                &[
+                    &segment.id.job.as_str(),
+                    &(segment.id.number as i64),
+                    &segment.stream.as_str(),
+                    &(segment.records as i64),
+                    &(loaded.loaded as i64),
+                    &(loaded.superseded as i64),
+                    &(loaded.rejected as i64),
+                    &(segment.bytes as i64),
+                    &now,
+                ],
+            )
+            .doing(what)?;
+        }
+        let state = entry
+            .state
+            .map(serde_json::to_string)
+            .transpose()
+            .map_err(|error| Error::bug("the state cannot be written").caused_by(error))?;
+        let changed = db
+            .execute(
+                &format!(
+                    "UPDATE {s}._bobbin_state
+                     SET state = coalesce($1::text::json, state), job = $2,
+                         updated_at = to_timestamp(0) + $3::bigint * interval '1 microsecond',
+                         sequence = greatest(sequence, $4)
+                     WHERE connection = $5 AND token = $6"
+                ),
+                &[
+                    &state,
+                    &entry.job.as_str(),
+                    &now,
+                    &entry.sequence,
+                    &self.connection.as_str(),
+                    &entry.token,
+                ],
+            )
+            .doing(what)?;
+        if changed != 1 {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "another bobbin took over this connection; nothing of this round was saved",
+            )
+            .with("connection", &self.connection)
+            .hint("run one bobbin per connection; the next run continues where the other ended"));
+        }
+        Ok(())
+    }
+
+    /// Whether a segment is durable: after a commit whose answer was lost.
+    pub(crate) fn holds(&self, db: &mut Client, segment: &SegmentId) -> Result<bool> {
+        let found = db
+            .query_opt(
+                &format!(
+                    "SELECT FROM {}._bobbin_segments WHERE job = $1 AND number = $2",
+                    self.schema
+                ),
+                &[&segment.job.as_str(), &(segment.number as i64)],
+            )
+            .doing("cannot see whether the round was saved")?;
+        Ok(found.is_some())
+    }
+
+    /// Forgets segments of old jobs.
+    pub(crate) fn trim(&self, db: &mut Client) -> Result<()> {
+        let s = &self.schema;
+        db.batch_execute(&format!(
+            "DELETE FROM {s}._bobbin_segments WHERE job < (
+                 SELECT min(job) FROM (
+                     SELECT DISTINCT job FROM {s}._bobbin_segments
+                     ORDER BY job DESC LIMIT {JOBS_KEPT}) AS latest)"
+        ))
+        .doing("cannot trim the list of segments")
+    }
+
+    /// Adds records set aside.
+    pub(crate) fn reject(
+        &self,
+        db: &mut Client,
+        table: &str,
+        rows: &[RejectedRow],
+        at: Timestamp,
+    ) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let clean = |text: &str| copy::text(text).0.into_owned();
+        let reasons: Vec<String> = rows.iter().map(|row| clean(&row.reason)).collect();
+        let records: Vec<String> = rows.iter().map(|row| clean(&row.record)).collect();
+        db.execute(
+            &format!(
+                "INSERT INTO {}._sdc_rejected
+                 SELECT to_timestamp(0) + $1::bigint * interval '1 microsecond', $2, reason, record
+                 FROM unnest($3::text[], $4::text[]) AS rows (reason, record)",
+                self.schema
+            ),
+            &[&at.as_microsecond(), &table, &reasons, &records],
+        )
+        .doing("cannot write rejected records")?;
+        Ok(())
+    }
+
+    /// The columns a stream's table was given.
+    pub(crate) fn columns(&self, db: &mut Client, stream: &str) -> Result<Vec<Column>> {
+        let rows = db
+            .query(
+                &format!(
+                    "SELECT path::text, type, is_primary, name FROM {}._bobbin_columns
+                     WHERE stream = $1 ORDER BY position",
+                    self.schema
+                ),
+                &[&stream],
+            )
+            .doing("cannot read the column map")?;
+        let mut columns = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (path, ty): (String, String) = (row.get(0), row.get(1));
+            let (primary, name): (bool, String) = (row.get(2), row.get(3));
+            let path = serde_json::from_str(&path).ok();
+            let (Some(path), Some(ty)) = (path, ColumnType::from_suffix(&ty)) else {
+                return Err(Error::config("the column map holds an entry of a newer bobbin")
+                    .with("stream", stream)
+                    .with("column", name)
+                    .hint("use that version of bobbin or a later one"));
+            };
+            columns.push(Column { path, ty, name, primary, description: None });
+        }
+        Ok(columns)
+    }
+
+    /// Remembers columns.
+    pub(crate) fn add_columns(
+        &self,
+        db: &mut Client,
+        stream: &str,
+        columns: &[(usize, Column)],
+        known: usize,
+    ) -> Result<()> {
+        // Columns that were known and are made anew are in the map already.
+        let new: Vec<&Column> = columns
+            .iter()
+            .filter(|(position, _)| *position >= known)
+            .map(|(_, column)| column)
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<String> = new
+            .iter()
+            .map(|column| serde_json::to_string(&column.path))
+            .collect::<Result<_, _>>()
+            .map_err(|error| Error::bug("a path cannot be written").caused_by(error))?;
+        let types: Vec<&str> = new.iter().map(|column| column.ty.suffix()).collect();
+        let primary: Vec<bool> = new.iter().map(|column| column.primary).collect();
+        let names: Vec<&str> = new.iter().map(|column| column.name.as_str()).collect();
+        db.execute(
+            &format!(
+                "INSERT INTO {}._bobbin_columns (stream, path, type, is_primary, name)
+                 SELECT $1, path::json, type, is_primary, name
+                 FROM unnest($2::text[], $3::text[], $4::boolean[], $5::text[])
+                     WITH ORDINALITY AS columns (path, type, is_primary, name, n)
+                 ORDER BY n",
+                self.schema
+            ),
+            &[&stream, &paths, &types, &primary, &names],
+        )
+        .doing("cannot write the column map")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! The PostgreSQL destination.
+//!
+//! [`Postgres`] is the entry. A connection's tables live in a schema of their own; rows, rejected
+//! rows, the ledger of segments and the state become durable in one transaction. How records become
+//! typed columns is `bobbin-load`'s; what is here is what only PostgreSQL needs: connecting, DDL,
+//! `COPY … BINARY`, replacing older versions, and what its errors mean to a person.
+
+mod client;
+mod config;
+mod copy;
+mod destination;
+mod error;
+mod jsonb;
+mod ledger;
+mod loader;
+mod merge;
+mod sql;
+mod table;
+
+pub use config::{Config, Tls};
+pub use destination::Postgres;
