@@ -18,8 +18,13 @@ use crate::sql;
 
 /// PostgreSQL's limits: names of 63 bytes, 1,600 columns. Wide rows end earlier, because every
 /// value needs some bytes in a page of 8 kB; undeclared fields beyond this go to one column.
-pub(crate) const CAPABILITIES: Capabilities =
-    Capabilities { name_bytes: 63, columns: 1_000, keep_records: true };
+pub(crate) const CAPABILITIES: Capabilities = Capabilities {
+    name_bytes: 63,
+    columns: 1_000,
+    // PostgreSQL's own columns, which every table has.
+    reserved: &["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"],
+    keep_records: true,
+};
 
 /// The system columns every table has, with Stitch's names and meaning
 /// (`stitch-behaviour.md` 7.2).

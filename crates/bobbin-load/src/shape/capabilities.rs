@@ -7,6 +7,8 @@ pub struct Capabilities {
     pub name_bytes: usize,
     /// Most columns of a table. Undeclared fields beyond it go to one JSON column.
     pub columns: usize,
+    /// Names no column may have.
+    pub reserved: &'static [&'static str],
     /// Whether a batch keeps its records' text: for destinations that may refuse single rows.
     pub keep_records: bool,
 }
@@ -14,6 +16,6 @@ pub struct Capabilities {
 impl Default for Capabilities {
     /// Tables get slow to read and write beyond some thousand columns.
     fn default() -> Self {
-        Self { name_bytes: 255, columns: 1_600, keep_records: false }
+        Self { name_bytes: 255, columns: 1_600, reserved: &[], keep_records: false }
     }
 }

@@ -114,6 +114,9 @@ impl Converter {
     pub fn within(mut self, capabilities: Capabilities) -> Self {
         self.names.limit = capabilities.name_bytes;
         self.most_columns = capabilities.columns;
+        for name in capabilities.reserved {
+            self.names.reserve(name);
+        }
         self.keep_records = capabilities.keep_records;
         self
     }

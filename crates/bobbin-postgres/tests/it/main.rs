@@ -1,0 +1,9 @@
+//! The loader against a real server of the test's own.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod connect;
+mod rounds;
+mod server;
+mod support;
+mod tables;
+mod upsert;
