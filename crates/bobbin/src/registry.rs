@@ -118,6 +118,10 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
 
 /// A DuckDB destination's settings.
 pub(crate) fn duckdb(part: &Part) -> Result<bobbin_duckdb::Config> {
+    if part.kind != "duckdb" {
+        return Err(Error::config(format!("destination `{}` is not a DuckDB file", part.name))
+            .hint("bobbin asks DuckDB files only; for PostgreSQL use psql"));
+    }
     let wrong = |message: String| {
         Error::config(message)
             .hint("a duckdb destination takes: path, memory_limit_mb, threads, rows_per_commit")

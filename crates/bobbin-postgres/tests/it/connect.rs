@@ -41,7 +41,7 @@ fn what_is_wrong_is_told_apart() {
         ErrorKind::Permission,
         &["GRANT CREATE ON DATABASE \"warehouse\" TO \"loader\""],
     );
-    let error = place.try_open(&config(Some("right")), "1").err().unwrap();
+    let error = Place::try_open(&config(Some("right")), "1").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Permission);
     assert!(error.report().contains("GRANT CREATE"), "{}", error.report());
 
@@ -77,7 +77,7 @@ fn a_schema_somebody_else_made_is_enough() {
     config.password = Some(Secret::new("x".to_owned()));
     let check = Place::check(&config).unwrap();
     assert!(check.facts.contains(&("may write to".to_owned(), "crm".to_owned())), "{check:?}");
-    place.try_open(&config, "1").unwrap();
+    Place::try_open(&config, "1").unwrap();
     // And again, with everything there.
-    place.try_open(&config, "2").unwrap();
+    Place::try_open(&config, "2").unwrap();
 }

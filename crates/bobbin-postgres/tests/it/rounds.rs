@@ -101,7 +101,7 @@ fn a_lock_of_somebody_else_is_waited_for_and_then_told() {
     other.batch_execute("BEGIN; LOCK TABLE crm.things IN SHARE MODE").unwrap();
     let mut config = place.config();
     config.lock_timeout = std::time::Duration::from_millis(200);
-    let mut loader = place.try_open(&config, "2").unwrap();
+    let mut loader = Place::try_open(&config, "2").unwrap();
     let text = numbered(10, &[r#"{"id":"a","name":"b"}"#]);
     let error = load(&mut loader, &stream, "2", 1, &text).unwrap_err();
     assert!(error.is_transient() && error.report().contains("lock"), "{}", error.report());

@@ -40,10 +40,10 @@ impl Place {
     }
 
     pub(crate) fn open(&self, job: &str) -> Box<dyn Loader> {
-        self.try_open(&self.config(), job).unwrap()
+        Self::try_open(&self.config(), job).unwrap()
     }
 
-    pub(crate) fn try_open(&self, config: &Config, job: &str) -> Result<Box<dyn Loader>> {
+    pub(crate) fn try_open(config: &Config, job: &str) -> Result<Box<dyn Loader>> {
         let cancel = Cancel::new();
         let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
         Postgres::new(config.clone()).open(&cx, &"crm".into(), &job.into())

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod calm;
+mod into_postgres;
 mod kill;
+#[path = "../../../bobbin-postgres/tests/it/server.rs"]
+mod server;
 mod singer;
 mod support;
 mod trouble;

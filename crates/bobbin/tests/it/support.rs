@@ -43,9 +43,14 @@ impl Desk {
     }
 
     pub(crate) fn write(&self, source: &str, destination: &str, connection: &str) {
+        self.write_with(source, &format!("type = \"duckdb\"\n{destination}"), connection);
+    }
+
+    /// The same with the destination's type among its settings.
+    pub(crate) fn write_with(&self, source: &str, destination: &str, connection: &str) {
         let text = format!(
             "[sources.kustomer]\ntype = \"kustomer\"\n{source}\n\
-             [destinations.warehouse]\ntype = \"duckdb\"\n{destination}\n\
+             [destinations.warehouse]\n{destination}\n\
              [connections.kustomer]\nsource = \"kustomer\"\ndestination = \"warehouse\"\n{connection}\n"
         );
         fs::write(self.path("bobbin.toml"), text).unwrap();
@@ -77,20 +82,34 @@ impl Desk {
 
 #[track_caller]
 pub(crate) fn assert_exact(database: &Path, sim: &Running, until_ms: Option<i64>) {
-    for (table, stream) in TABLES {
+    assert_rows(sim, until_ms, |table| {
         let sql = format!("SELECT id, epoch_ms(updated_at) FROM kustomer.{table}");
+        let answer = bobbin_duckdb::query::query(database, &sql, usize::MAX).ok()?;
+        let row = |row: &Vec<Option<String>>| {
+            (row[0].clone().unwrap(), row[1].as_ref().unwrap().parse().unwrap())
+        };
+        Some(answer.rows.iter().map(row).collect())
+    });
+}
+
+/// The same for any destination: `rows` gives a table's ids and instants of change.
+#[track_caller]
+pub(crate) fn assert_rows(
+    sim: &Running,
+    until_ms: Option<i64>,
+    mut rows: impl FnMut(&str) -> Option<Vec<(String, i64)>>,
+) {
+    for (table, stream) in TABLES {
         let bounds = until_ms.map_or(Bounds::all(), Bounds::until);
         let held = sim.oracle().held(stream, bounds).unwrap();
-        let rows = match bobbin_duckdb::query::query(database, &sql, usize::MAX) {
-            Ok(answer) => answer.rows,
-            Err(_) if held.is_empty() => continue,
-            Err(error) => panic!("{table}: {}", error.report()),
+        let rows = match rows(table) {
+            Some(rows) => rows,
+            None if held.is_empty() => continue,
+            None => panic!("{table} is not there"),
         };
         let mut found = HashMap::new();
-        for row in &rows {
-            let updated: i64 = row[1].as_ref().unwrap().parse().unwrap();
-            let doubled = found.insert(row[0].clone().unwrap(), updated).is_some();
-            assert!(!doubled, "{table}: {row:?} is there twice");
+        for (id, updated) in rows {
+            assert!(found.insert(id.clone(), updated).is_none(), "{table}: {id} is there twice");
         }
         for record in &held {
             let updated = found

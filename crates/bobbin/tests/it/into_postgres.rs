@@ -1,0 +1,149 @@
+//! The whole way into PostgreSQL, and what happens to it when either side is killed.
+
+use std::time::{Duration, Instant};
+
+use bobbin_core::crash;
+use fake_kustomer::{Mutation, Pick, Running, Simulator};
+use postgres::{Client, NoTls};
+
+use crate::server::Server;
+use crate::support::{Desk, FAST, assert_rows, tiny};
+
+fn desk(sim: &Running, server: &Server) -> Desk {
+    let desk = Desk::new(sim);
+    let source = format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url());
+    let destination = format!(
+        "type = \"postgres\"\nhost = \"{}\"\nuser = \"boss\"\ndatabase = \"postgres\"\n\
+         rows_per_commit = 100",
+        server.host()
+    );
+    desk.write_with(&source, &destination, "");
+    desk
+}
+
+fn client(server: &Server) -> Client {
+    Client::configure().host(server.host()).user("boss").dbname("postgres").connect(NoTls).unwrap()
+}
+
+#[track_caller]
+fn assert_exact(server: &Server, sim: &Running) {
+    let mut client = client(server);
+    assert_rows(sim, None, |table| {
+        let sql = format!(
+            "SELECT id, (extract(epoch FROM updated_at) * 1000)::bigint FROM kustomer.{table}"
+        );
+        let rows = client.query(&sql, &[]).ok()?;
+        Some(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    });
+}
+
+fn change(sim: &Running) {
+    for stream in ["customer", "conversation", "message", "note", "kobject", "tag"] {
+        sim.control().mutate(&Mutation::update(stream, Pick::Random(15))).unwrap();
+    }
+    sim.control().mutate(&Mutation::add("conversation", 10)).unwrap();
+    sim.control().advance(600_000);
+}
+
+#[test]
+fn two_runs_hold_what_the_oracle_holds() {
+    let (server, sim) = (Server::start(), Simulator::start(tiny(1)).unwrap());
+    let desk = desk(&sim, &server);
+    desk.run(&["check"]).assert(0, &["PostgreSQL 1"]);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    assert_exact(&server, &sim);
+    sim.control().mutate(&Mutation::add_attribute("customer", "newThingStr")).unwrap();
+    sim.control().advance(3_600_000);
+    change(&sim);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    assert_exact(&server, &sim);
+    // The state that stands beside the rows wins over everything on this machine.
+    std::fs::remove_dir_all(desk.path(".bobbin")).unwrap();
+    change(&sim);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    assert_exact(&server, &sim);
+    desk.run(&["query", "select 1"]).assert(2, &["psql"]);
+}
+
+#[test]
+fn killed_at_every_named_point() {
+    let server = Server::start();
+    for point in crash::POINTS {
+        for nth in [1, 5] {
+            client(&server).batch_execute("DROP SCHEMA IF EXISTS kustomer CASCADE").unwrap();
+            let sim = Simulator::start(tiny(5)).unwrap();
+            let desk = desk(&sim, &server);
+            let order = format!("{point}:{nth}");
+            let mut command = desk.command(&["run"]);
+            let output = command.env("BOBBIN_CRASH_AT", &order).output().unwrap();
+            assert!(!output.status.success(), "{order} was never passed");
+            assert_eq!(output.status.code(), None, "{order}: ended by itself: {output:?}");
+            change(&sim);
+            desk.run(&["run"]).assert(0, &["complete"]);
+            assert_exact(&server, &sim);
+        }
+    }
+}
+
+/// Now and then bobbin is killed, now and then the server, at any moment of a run.
+#[test]
+fn either_side_killed_at_random_moments() {
+    let seed = std::env::var("BOBBIN_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()));
+    println!("replay with BOBBIN_TEST_SEED={seed}");
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let (server, sim) = (Server::start(), Simulator::start(tiny(seed)).unwrap());
+    let desk = desk(&sim, &server);
+    let (mut killed, mut crashed, mut finished) = (0, 0, 0);
+    // How long a run takes here decides which moments are worth hitting.
+    let mut longest = Duration::from_millis(1500);
+    while killed + crashed < 40 {
+        let mut child = desk
+            .command(&["run"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let wait = Duration::from_micros(random(longest.as_micros() as u64));
+        let started = Instant::now();
+        let ended = loop {
+            if child.try_wait().unwrap().is_some() {
+                break true;
+            }
+            if started.elapsed() >= wait {
+                break false;
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        };
+        if ended {
+            finished += 1;
+            longest = longest.min(started.elapsed() * 12 / 10);
+            assert!(finished < 2000, "the kills always come too late");
+        } else if random(3) == 0 {
+            server.crash();
+            server.go_on();
+            // It finds the server again, or gives up in order.
+            child.wait().unwrap();
+            crashed += 1;
+        } else {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            killed += 1;
+        }
+        if random(3) == 0 {
+            change(&sim);
+        }
+    }
+    change(&sim);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    assert_exact(&server, &sim);
+    println!("{killed} times killed, {crashed} servers crashed, {finished} finished");
+}
