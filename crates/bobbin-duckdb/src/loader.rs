@@ -120,6 +120,7 @@ impl DuckDbLoader {
         let Some((table, converter)) = self.tables.get_mut(&stream.name) else {
             return Err(Error::bug("a table was not opened before loading"));
         };
+        converter.learn(&stream.fields);
         let received = self.clock.now();
         let (sender, batches) = sync_channel(BATCHES_AHEAD);
         let work = Work {

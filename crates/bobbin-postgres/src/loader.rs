@@ -139,6 +139,7 @@ impl PostgresLoader {
         let Some((table, converter)) = self.tables.get_mut(&stream.name) else {
             return Err(Error::bug("a table was not opened before loading"));
         };
+        converter.learn(&stream.fields);
         let (sender, batches) = sync_channel(BATCHES_AHEAD);
         let work = Work {
             db,

@@ -1,6 +1,7 @@
 //! What tables look like, how they grow, and what people may do to them.
 
 use bobbin_core::ErrorKind;
+use bobbin_core::schema::{Kind, Schema};
 
 use crate::support::{Place, job, load, numbered, stream};
 
@@ -220,4 +221,22 @@ fn many_small_wide_tables_fit_the_limit_of_memory() {
     }
     loader.finish().unwrap();
     assert_eq!(place.one("SELECT count(*) FROM crm.table13"), "120");
+}
+
+/// The schema may grow while a job runs: what it says holds for the records after it.
+#[test]
+fn a_field_declared_later_has_its_declared_type() {
+    let place = Place::new();
+    let mut stream = stream();
+    let mut loader = place.open("1");
+    load(&mut loader, &stream, "1", 1, &numbered(1, &[r#"{"id":"a"}"#])).unwrap();
+    stream.fields.properties.push(("due_at".to_owned(), Schema::of(Kind::DateTime)));
+    let text = numbered(2, &[r#"{"id":"b","due_at":"2026-01-01T00:00:00Z"}"#]);
+    load(&mut loader, &stream, "1", 2, &text).unwrap();
+    loader.commit(None).unwrap();
+    drop(loader);
+    assert_eq!(
+        place.one("SELECT data_type FROM information_schema.columns WHERE column_name = 'due_at'"),
+        "TIMESTAMP WITH TIME ZONE"
+    );
 }

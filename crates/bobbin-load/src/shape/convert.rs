@@ -121,6 +121,15 @@ impl Converter {
         self
     }
 
+    /// Takes in fields the stream was declared to have since. Call it between batches; what has a
+    /// column keeps its type.
+    pub fn learn(&mut self, fields: &Object) {
+        if self.fields != *fields {
+            self.fields = fields.clone();
+            self.plant();
+        }
+    }
+
     /// Builds the tree of fields from the schema and the columns there are.
     fn plant(&mut self) {
         let mut nodes = plant(&self.fields);

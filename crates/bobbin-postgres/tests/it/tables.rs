@@ -272,3 +272,21 @@ fn a_table_without_a_row_is_not_made() {
     assert_eq!(place.one("SELECT count(*) FROM pg_tables WHERE tablename = 'things'"), "0");
     assert_eq!(place.one("SELECT count(*) FROM crm._sdc_rejected"), "1");
 }
+
+/// The schema may grow while a job runs: what it says holds for the records after it.
+#[test]
+fn a_field_declared_later_has_its_declared_type() {
+    let place = Place::new();
+    let mut stream = stream();
+    let mut loader = place.open("1");
+    load(&mut loader, &stream, "1", 1, &numbered(1, &[r#"{"id":"a"}"#])).unwrap();
+    stream.fields.properties.push(("due_at".to_owned(), Schema::of(Kind::DateTime)));
+    let text = numbered(2, &[r#"{"id":"b","due_at":"2026-01-01T00:00:00Z"}"#]);
+    load(&mut loader, &stream, "1", 2, &text).unwrap();
+    loader.commit(None).unwrap();
+    drop(loader);
+    assert_eq!(
+        place.one("SELECT data_type FROM information_schema.columns WHERE column_name = 'due_at'"),
+        "timestamp with time zone"
+    );
+}
