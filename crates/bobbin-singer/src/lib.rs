@@ -2,7 +2,7 @@
 //!
 //! Everything that knows a Singer field name is here (`singer.md` is the law); what is extracted,
 //! and how, is the tap's. A tap crate needs [`program::Program`] and nothing else to be a Singer
-//! tap. Reading foreign taps and writing to foreign targets are not done here.
+//! tap; [`target::Target`] makes any destination a Singer target.
 
 pub mod about;
 pub mod catalog;
@@ -12,6 +12,8 @@ mod conform;
 pub mod logs;
 pub mod message;
 pub mod program;
+pub mod reader;
 pub mod schema;
 pub mod state;
+pub mod target;
 pub mod writer;

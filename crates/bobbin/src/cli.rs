@@ -9,6 +9,7 @@ mod query;
 mod run;
 mod simulate;
 mod status;
+mod target;
 
 use std::path::PathBuf;
 
@@ -88,6 +89,8 @@ enum Verb {
     Query(query::Query),
     /// Start a simulated Kustomer to try things on
     Simulate(simulate::Simulate),
+    /// Load Singer messages from standard input; print states once their records are durable
+    Target(target::Target),
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -105,6 +108,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Status(verb) => verb.run(&session),
         Verb::Query(verb) => verb.run(&session),
         Verb::Simulate(verb) => verb.run(&session),
+        Verb::Target(verb) => Ok(verb.run(&session)),
         Verb::Completions(verb) => verb.run(),
     }
 }

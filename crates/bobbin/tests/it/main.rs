@@ -8,4 +8,5 @@ mod kill;
 mod server;
 mod singer;
 mod support;
+mod target;
 mod trouble;

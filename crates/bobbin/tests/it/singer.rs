@@ -29,7 +29,7 @@ fn checker() -> PathBuf {
 }
 
 /// A directory with settings for the tap, everything at full pace.
-fn settings(sim: &Running) -> tempfile::TempDir {
+pub(crate) fn settings(sim: &Running) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let settings = json!({
         "api_token": sim.token(),
@@ -43,7 +43,7 @@ fn settings(sim: &Running) -> tempfile::TempDir {
 }
 
 /// Runs the tap with its messages going to a file.
-fn run_tap(directory: &Path) -> PathBuf {
+pub(crate) fn run_tap(directory: &Path) -> PathBuf {
     let messages = directory.join("messages.jsonl");
     let output = Command::new(tap())
         .arg("--config")
