@@ -4,6 +4,7 @@
 mod calm;
 mod into_postgres;
 mod kill;
+mod sdk;
 #[path = "../../../bobbin-postgres/tests/it/server.rs"]
 mod server;
 mod singer;
