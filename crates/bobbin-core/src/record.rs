@@ -17,6 +17,9 @@ pub struct Records<'a> {
     pub count: u64,
     /// When the source answered with them.
     pub extracted_at: Timestamp,
+    /// The table version they belong to, when the stream is read whole and replaces what was there
+    /// (`stitch-behaviour.md` 7.9); none for streams that only change.
+    pub version: Option<i64>,
 }
 
 /// A record that could not be taken, kept with its reason.

@@ -23,6 +23,13 @@ pub struct Segment {
     pub rejected: u64,
     /// Bytes of text before compression.
     pub bytes: u64,
+    /// The table version its records belong to ([`crate::record::Records::version`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// Whether rows of other versions than `version` are no more once this segment is loaded
+    /// ([`crate::tap::Output::activate`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub activates: bool,
     /// The state that may be committed once this segment and all before it are durable.
     pub state: Option<State>,
 }

@@ -34,7 +34,8 @@ pub trait Tap: Send {
     fn discover(&self, cx: &Context<'_>) -> Result<Discovery>;
 
     /// Extracts. Calls, in order: [`Output::schema`] before a stream's first record and whenever
-    /// its shape grew, [`Output::records`] and [`Output::rejected`] any number of times, and
+    /// its shape grew, [`Output::records`] and [`Output::rejected`] any number of times,
+    /// [`Output::activate`] when a stream that is read whole has been sent to its end, and
     /// [`Output::state`] when everything sent before may be committed.
     ///
     /// A stream that cannot be completed does not end the others: it gets an outcome. An error
@@ -75,6 +76,12 @@ pub trait Output {
     fn records(&mut self, stream: &StreamName, records: Records<'_>) -> Result<()>;
     /// A record that could not be read, to be kept with its reason.
     fn rejected(&mut self, stream: &StreamName, rejected: &Rejected) -> Result<()>;
+    /// All records of `version` were sent: rows of the stream's other versions are no more. Readers
+    /// of the table never see it half replaced. An output that keeps nothing may ignore it.
+    fn activate(&mut self, stream: &StreamName, version: i64) -> Result<()> {
+        let _ = (stream, version);
+        Ok(())
+    }
     /// Everything sent before this may be committed together with `state`.
     fn state(&mut self, state: &State) -> Result<()>;
 }

@@ -58,6 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             records: rows,
             rejected: 0,
             bytes: 0,
+            version: None,
+            activates: false,
             state: None,
         };
         let mut lines = TakeLines { inner: &mut *input, left: rows, bytes: 0 };

@@ -295,6 +295,7 @@ impl Loader for DuckDbLoader {
                     loaded: loaded.loaded,
                     superseded: loaded.superseded,
                     rejected: loaded.rejected,
+                    removed: 0,
                     changes,
                 };
                 round.segments.push(loaded);

@@ -320,6 +320,7 @@ impl Loaded {
             sum.loaded += receipt.loaded;
             sum.superseded += receipt.superseded;
             sum.rejected += receipt.rejected;
+            sum.removed += receipt.removed;
         }
         self.state = other.state.or(self.state.take());
         self.corrupt.extend(other.corrupt);
@@ -350,6 +351,7 @@ fn conclude(
         if let Some(receipt) = ends.loaded.streams.get(&stream.name) {
             table.loaded = receipt.loaded;
             table.unchanged = receipt.superseded;
+            table.removed = receipt.removed;
             table.rejected += receipt.rejected;
         }
         let outcome = ends.outcomes.iter().find(|outcome| outcome.stream == stream.name);

@@ -105,6 +105,12 @@ impl Output for Spooling<'_> {
         Ok(())
     }
 
+    fn activate(&mut self, stream: &StreamName, version: i64) -> Result<()> {
+        self.writer.activate(stream, version)?;
+        self.announce();
+        Ok(())
+    }
+
     fn state(&mut self, state: &State) -> Result<()> {
         self.writer.state(state)?;
         self.announce();

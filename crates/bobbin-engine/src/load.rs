@@ -242,6 +242,7 @@ impl<'a> Loading<'a> {
             let sum = self.loaded.streams.entry(sealed.segment.stream.clone()).or_default();
             sum.loaded += receipt.loaded;
             sum.superseded += receipt.superseded;
+            sum.removed += receipt.removed;
             sum.rejected += receipt.rejected.saturating_sub(sealed.segment.rejected);
             self.spool.release(&sealed)?;
             self.release_bytes(&sealed);

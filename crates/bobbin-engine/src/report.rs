@@ -84,6 +84,9 @@ pub struct TableReport {
     pub unchanged: u64,
     /// Records set aside, by tap and destination.
     pub rejected: u64,
+    /// Rows removed because the source, read whole, has them no more.
+    #[serde(default)]
+    pub removed: u64,
     /// Calls made for it.
     pub calls: u64,
     /// Bytes of record text.

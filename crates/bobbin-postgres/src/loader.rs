@@ -419,6 +419,7 @@ impl Loader for PostgresLoader {
                     loaded: loaded.loaded,
                     superseded: loaded.superseded,
                     rejected: loaded.rejected,
+                    removed: 0,
                     changes,
                 };
                 round.segments.push(loaded);

@@ -54,8 +54,17 @@ pub fn record_head(stream: &str) -> Vec<u8> {
 }
 
 /// What stands after a record's text, with the newline.
-pub fn record_tail(extracted_at: Timestamp) -> Vec<u8> {
-    format!(",\"time_extracted\":\"{}\"}}\n", instant(extracted_at)).into_bytes()
+pub fn record_tail(extracted_at: Timestamp, version: Option<i64>) -> Vec<u8> {
+    let version = version.map(|version| format!(",\"version\":{version}")).unwrap_or_default();
+    format!(",\"time_extracted\":\"{}\"{version}}}\n", instant(extracted_at)).into_bytes()
+}
+
+/// The line of an ACTIVATE_VERSION message, with its newline.
+pub fn activate_line(stream: &str, version: i64) -> Vec<u8> {
+    let mut text = b"{\"type\":\"ACTIVATE_VERSION\",\"stream\":".to_vec();
+    write_string(&mut text, stream);
+    text.extend_from_slice(format!(",\"version\":{version}}}\n").as_bytes());
+    text
 }
 
 /// An instant as singer-python prints it: UTC, always microseconds.

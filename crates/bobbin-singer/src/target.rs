@@ -335,6 +335,8 @@ impl<'a> Session<'a> {
                 records: waiting.records,
                 rejected: 0,
                 bytes: waiting.lines.len() as u64,
+                version: None,
+                activates: false,
                 state: None,
             };
             let mut lines = Cursor::new(waiting.lines.as_slice());

@@ -151,7 +151,7 @@ impl<W: Write> Output for MessageWriter<'_, W> {
             .entry(stream.clone())
             .or_insert_with(|| message::record_head(stream.as_str()).into())
             .clone();
-        let tail = message::record_tail(records.extracted_at);
+        let tail = message::record_tail(records.extracted_at, records.version);
         let text = std::str::from_utf8(records.text).map_err(|error| {
             Error::new(ErrorKind::Bug, format!("records of {stream} are no text")).caused_by(error)
         })?;
@@ -175,6 +175,11 @@ impl<W: Write> Output for MessageWriter<'_, W> {
                     .map_err(|error| failed(&mut self.reader_gone, error))?;
             }
         }
+        self.flush()
+    }
+
+    fn activate(&mut self, stream: &StreamName, version: i64) -> Result<()> {
+        self.buffer.extend_from_slice(&message::activate_line(stream.as_str(), version));
         self.flush()
     }
 
@@ -204,7 +209,7 @@ impl<W: Write> Output for MessageWriter<'_, W> {
         field(",\"record\":", &rejected.record);
         field(",\"rejected_at\":", &message::instant(rejected.extracted_at));
         self.buffer.push(b'}');
-        self.buffer.extend_from_slice(&message::record_tail(rejected.extracted_at));
+        self.buffer.extend_from_slice(&message::record_tail(rejected.extracted_at, None));
         self.flush()
     }
 
@@ -292,6 +297,7 @@ mod tests {
             text: text.as_bytes(),
             count: text.lines().count() as u64,
             extracted_at: "2026-01-02T03:04:05.6789Z".parse().unwrap(),
+            version: None,
         }
     }
 

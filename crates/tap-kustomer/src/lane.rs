@@ -247,7 +247,8 @@ impl Run {
             return Ok(());
         }
         let text = &page.text[self.start..self.end];
-        outlet.out.records(stream, Records { text, count: self.count, extracted_at: page.at })
+        let (count, extracted_at) = (self.count, page.at);
+        outlet.out.records(stream, Records { text, count, extracted_at, version: None })
     }
 }
 

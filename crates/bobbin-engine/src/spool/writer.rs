@@ -63,6 +63,8 @@ struct OpenSegment {
     records: u64,
     rejected: u64,
     bytes: u64,
+    version: Option<i64>,
+    activates: bool,
 }
 
 impl SpoolWriter {
@@ -103,13 +105,15 @@ impl SpoolWriter {
         if self.open.is_none() && self.state.is_some() {
             // A state after which nothing came still has to reach the destination.
             let Some(stream) = self.streams.keys().min().cloned() else { return Ok(()) };
-            self.begin(&stream)?;
+            self.begin(&stream, None)?;
         }
         self.seal()
     }
 
-    fn begin(&mut self, stream: &StreamName) -> Result<&mut OpenSegment> {
-        if self.open.as_ref().is_some_and(|open| &open.stream != stream) {
+    /// The open segment, made if none is open that fits: a segment is of one stream and version.
+    fn begin(&mut self, stream: &StreamName, version: Option<i64>) -> Result<&mut OpenSegment> {
+        let other = |open: &OpenSegment| &open.stream != stream || open.version != version;
+        if self.open.as_ref().is_some_and(other) {
             self.seal()?;
         }
         if self.open.is_none() {
@@ -134,6 +138,8 @@ impl SpoolWriter {
                 records: 0,
                 rejected: 0,
                 bytes: 0,
+                version,
+                activates: false,
             });
         }
         self.open.as_mut().ok_or_else(|| Error::bug("a segment was opened and is not there"))
@@ -155,13 +161,19 @@ impl SpoolWriter {
             .hint("free some space or move `home` to a larger disk, then run again: what was sealed is kept and nothing is lost"))
     }
 
-    fn write(&mut self, stream: &StreamName, records: u64, rejected: u64) -> Result<()> {
+    fn write(
+        &mut self,
+        stream: &StreamName,
+        version: Option<i64>,
+        records: u64,
+        rejected: u64,
+    ) -> Result<()> {
         if records + rejected == 0 {
             return Ok(());
         }
         let buffer = std::mem::take(&mut self.buffer);
         let limits = self.limits;
-        let open = self.begin(stream)?;
+        let open = self.begin(stream, version)?;
         open.encoder.write_all(&buffer).map_err(|error| {
             Error::io("cannot write a segment", error).with("path", open.partial.display())
         })?;
@@ -197,6 +209,8 @@ impl SpoolWriter {
                 records: open.records,
                 rejected: open.rejected,
                 bytes: open.bytes,
+                version: open.version,
+                activates: open.activates,
                 state: self.state.take(),
             },
             stream: stream.clone(),
@@ -267,7 +281,7 @@ impl Output for SpoolWriter {
             seen += 1;
             unwritten += 1;
             if self.open_records(stream) + unwritten >= self.limits.records {
-                self.write(stream, unwritten, 0)?;
+                self.write(stream, records.version, unwritten, 0)?;
                 unwritten = 0;
             }
         }
@@ -277,7 +291,7 @@ impl Output for SpoolWriter {
                 .with("count", records.count)
                 .with("lines", seen));
         }
-        self.write(stream, unwritten, 0)
+        self.write(stream, records.version, unwritten, 0)
     }
 
     fn rejected(&mut self, stream: &StreamName, rejected: &Rejected) -> Result<()> {
@@ -288,7 +302,15 @@ impl Output for SpoolWriter {
         self.buffer.extend_from_slice(b",\"record\":");
         bobbin_core::json::write_string(&mut self.buffer, &rejected.record);
         self.buffer.extend_from_slice(b"}}\n");
-        self.write(stream, 0, 1)
+        // It is no row, so its version does not matter: it goes where the stream's records go.
+        let version = self.open.as_ref().filter(|open| &open.stream == stream);
+        let version = version.and_then(|open| open.version);
+        self.write(stream, version, 0, 1)
+    }
+
+    fn activate(&mut self, stream: &StreamName, version: i64) -> Result<()> {
+        self.begin(stream, Some(version))?.activates = true;
+        self.seal()
     }
 
     fn state(&mut self, state: &State) -> Result<()> {

@@ -99,6 +99,7 @@ impl Tap for Script {
                             text: text.as_bytes(),
                             count: ids.end - ids.start,
                             extracted_at: Timestamp::UNIX_EPOCH,
+                            version: None,
                         },
                     )?;
                 }

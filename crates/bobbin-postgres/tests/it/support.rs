@@ -160,6 +160,8 @@ pub(crate) fn segment(stream: &Stream, job: &str, number: u64, records: u64) -> 
         records,
         rejected: 0,
         bytes: 0,
+        version: None,
+        activates: false,
         state: None,
     }
 }
