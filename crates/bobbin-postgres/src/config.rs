@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bobbin_core::secret::Secret;
+use bobbin_load::shape::layout::{Arrays, Layout};
 
 /// How the connection is encrypted. A certificate is always verified.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Rows per commit.
     pub rows_per_commit: u64,
+    /// How tables look. Default: arrays are tables of their own.
+    pub layout: Layout,
     /// How long a statement may take.
     pub statement_timeout: Duration,
     /// How long a statement may wait for somebody else's lock.
@@ -59,6 +62,7 @@ impl Config {
             password: None,
             ca_file: None,
             rows_per_commit: 50_000,
+            layout: Layout { arrays: Arrays::Tables, ..Layout::default() },
             statement_timeout: Duration::from_mins(30),
             lock_timeout: Duration::from_mins(1),
         }

@@ -104,6 +104,16 @@ impl Rows {
         self.ends.len()
     }
 
+    /// Forgets the rows at places that are marked.
+    pub(crate) fn remove(&mut self, marked: &[bool]) {
+        let mut kept = Self { mended: self.mended, ..Self::default() };
+        for row in (0..self.len()).filter(|&row| !marked.get(row).copied().unwrap_or(false)) {
+            kept.bytes.extend_from_slice(self.slice(row..row + 1));
+            kept.ends.push(kept.bytes.len());
+        }
+        *self = kept;
+    }
+
     /// Forgets the rows and keeps the room.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();

@@ -1,11 +1,12 @@
-//! bobbin's own tables beside the data: state and fence, segments, columns, rejected records.
+//! bobbin's own tables beside the data: state and fence, segments, tables, columns, rejected
+//! records.
 
 use bobbin_core::id::{ConnectionId, JobId, SegmentId};
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_load::shape::batch::RejectedRow;
-use bobbin_load::shape::tree::Column;
+use bobbin_load::shape::tree::{Column, Sub};
 use bobbin_load::shape::types::ColumnType;
 use jiff::Timestamp;
 use postgres::Client;
@@ -15,7 +16,7 @@ use crate::error::Doing;
 use crate::sql;
 
 /// The form of these tables; a greater number is a newer bobbin's.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 
 /// Jobs whose segments are remembered. A spool holds segments of the last few jobs at most.
 const JOBS_KEPT: u32 = 50;
@@ -65,7 +66,7 @@ impl Ledger {
         }
         let there = db
             .query_opt(
-                "SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = '_sdc_rejected'",
+                "SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = '_bobbin_tables'",
                 &[&self.connection.as_str()],
             )
             .doing(what)?;
@@ -81,6 +82,11 @@ impl Ledger {
                  CREATE TABLE IF NOT EXISTS {s}._bobbin_columns (
                      position bigserial PRIMARY KEY, stream text NOT NULL, path json NOT NULL,
                      type text NOT NULL, is_primary boolean NOT NULL, name text NOT NULL);
+                 ALTER TABLE {s}._bobbin_columns
+                     ADD COLUMN IF NOT EXISTS sub text NOT NULL DEFAULT '[]';
+                 CREATE TABLE IF NOT EXISTS {s}._bobbin_tables (
+                     stream text, sub text, name text NOT NULL, key text, version bigint,
+                     PRIMARY KEY (stream, sub));
                  CREATE TABLE IF NOT EXISTS {s}._sdc_rejected (
                      _sdc_rejected_at timestamptz, table_name text, reason text, record text);"
             ))
@@ -91,7 +97,8 @@ impl Ledger {
                 &format!(
                     "INSERT INTO {s}._bobbin_state AS mine (connection, format, token, job)
                      VALUES ($1, $2, 1, $3)
-                     ON CONFLICT (connection) DO UPDATE SET token = mine.token + 1
+                     ON CONFLICT (connection) DO UPDATE
+                         SET token = mine.token + 1, format = greatest(mine.format, excluded.format)
                      RETURNING format, token"
                 ),
                 &[&self.connection.as_str(), &FORMAT, &job.as_str()],
@@ -256,12 +263,55 @@ impl Ledger {
         Ok(())
     }
 
-    /// The columns a stream's table was given.
-    pub(crate) fn columns(&self, db: &mut Client, stream: &str) -> Result<Vec<Column>> {
+    /// The tables of the connection.
+    pub(crate) fn tables(&self, db: &mut Client) -> Result<Vec<KnownTable>> {
         let rows = db
             .query(
                 &format!(
-                    "SELECT path::text, type, is_primary, name FROM {}._bobbin_columns
+                    "SELECT stream, sub, name, key, version FROM {}._bobbin_tables",
+                    self.schema
+                ),
+                &[],
+            )
+            .doing("cannot read the table map")?;
+        rows.iter()
+            .map(|row| {
+                let (sub, key): (String, Option<String>) = (row.get(1), row.get(3));
+                let name: String = row.get(2);
+                Ok(KnownTable {
+                    sub: read(&sub, &name)?,
+                    key: key.map(|key| read(&key, &name)).transpose()?,
+                    stream: row.get(0),
+                    version: row.get(4),
+                    name,
+                })
+            })
+            .collect()
+    }
+
+    /// Remembers a table, or its new key or version.
+    pub(crate) fn put_table(&self, db: &mut Client, table: &KnownTable) -> Result<()> {
+        let key = table.key.as_ref().map(write).transpose()?;
+        db.execute(
+            &format!(
+                "INSERT INTO {}._bobbin_tables (stream, sub, name, key, version)
+                 VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (stream, sub) DO UPDATE
+                     SET name = excluded.name, key = excluded.key, version = excluded.version",
+                self.schema
+            ),
+            &[&table.stream, &write(&table.sub)?, &table.name, &key, &table.version],
+        )
+        .doing("cannot write the table map")?;
+        Ok(())
+    }
+
+    /// The columns a stream's tables were given.
+    pub(crate) fn columns(&self, db: &mut Client, stream: &str) -> Result<Vec<(Sub, Column)>> {
+        let rows = db
+            .query(
+                &format!(
+                    "SELECT path::text, type, is_primary, name, sub FROM {}._bobbin_columns
                      WHERE stream = $1 ORDER BY position",
                     self.schema
                 ),
@@ -272,14 +322,12 @@ impl Ledger {
         for row in rows {
             let (path, ty): (String, String) = (row.get(0), row.get(1));
             let (primary, name): (bool, String) = (row.get(2), row.get(3));
-            let path = serde_json::from_str(&path).ok();
-            let (Some(path), Some(ty)) = (path, ColumnType::from_suffix(&ty)) else {
-                return Err(Error::config("the column map holds an entry of a newer bobbin")
-                    .with("stream", stream)
-                    .with("column", name)
-                    .hint("use that version of bobbin or a later one"));
+            let sub: String = row.get(4);
+            let Some(ty) = ColumnType::from_suffix(&ty) else {
+                return Err(newer(&name));
             };
-            columns.push(Column { path, ty, name, primary, description: None });
+            let (sub, path) = (read(&sub, &name)?, read(&path, &name)?);
+            columns.push((sub, Column { path, ty, name, primary, description: None }));
         }
         Ok(columns)
     }
@@ -289,38 +337,76 @@ impl Ledger {
         &self,
         db: &mut Client,
         stream: &str,
-        columns: &[(usize, Column)],
-        known: usize,
+        sub: &Sub,
+        new: &[&Column],
     ) -> Result<()> {
-        // Columns that were known and are made anew are in the map already.
-        let new: Vec<&Column> = columns
-            .iter()
-            .filter(|(position, _)| *position >= known)
-            .map(|(_, column)| column)
-            .collect();
         if new.is_empty() {
             return Ok(());
         }
-        let paths: Vec<String> = new
-            .iter()
-            .map(|column| serde_json::to_string(&column.path))
-            .collect::<Result<_, _>>()
-            .map_err(|error| Error::bug("a path cannot be written").caused_by(error))?;
+        let paths: Vec<String> =
+            new.iter().map(|column| write(&column.path)).collect::<Result<_>>()?;
         let types: Vec<&str> = new.iter().map(|column| column.ty.suffix()).collect();
         let primary: Vec<bool> = new.iter().map(|column| column.primary).collect();
         let names: Vec<&str> = new.iter().map(|column| column.name.as_str()).collect();
         db.execute(
             &format!(
-                "INSERT INTO {}._bobbin_columns (stream, path, type, is_primary, name)
-                 SELECT $1, path::json, type, is_primary, name
+                "INSERT INTO {}._bobbin_columns (stream, sub, path, type, is_primary, name)
+                 SELECT $1, $6, path::json, type, is_primary, name
                  FROM unnest($2::text[], $3::text[], $4::boolean[], $5::text[])
                      WITH ORDINALITY AS columns (path, type, is_primary, name, n)
                  ORDER BY n",
                 self.schema
             ),
-            &[&stream, &paths, &types, &primary, &names],
+            &[&stream, &paths, &types, &primary, &names, &write(sub)?],
         )
         .doing("cannot write the column map")?;
         Ok(())
     }
+
+    /// Remembers the new name of a column.
+    pub(crate) fn rename_column(
+        &self,
+        db: &mut Client,
+        stream: &str,
+        sub: &Sub,
+        (from, to): (&str, &str),
+    ) -> Result<()> {
+        db.execute(
+            &format!(
+                "UPDATE {}._bobbin_columns SET name = $4
+                 WHERE stream = $1 AND sub = $2 AND name = $3",
+                self.schema
+            ),
+            &[&stream, &write(sub)?, &from, &to],
+        )
+        .doing("cannot write the column map")?;
+        Ok(())
+    }
+}
+
+/// A table as it is remembered.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownTable {
+    pub(crate) stream: String,
+    pub(crate) sub: Sub,
+    pub(crate) name: String,
+    /// The stream's key when the table was made; none in a table that only grows.
+    pub(crate) key: Option<Vec<String>>,
+    /// The version its rows belong to, when it is replaced as a whole.
+    pub(crate) version: Option<i64>,
+}
+
+fn write<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| Error::bug("a path cannot be written").caused_by(error))
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str, name: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|_| newer(name))
+}
+
+fn newer(name: &str) -> Error {
+    Error::config("the map of tables and columns holds an entry of a newer bobbin")
+        .with("name", name)
+        .hint("use that version of bobbin or a later one")
 }

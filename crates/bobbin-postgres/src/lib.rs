@@ -10,12 +10,16 @@ mod config;
 mod copy;
 mod destination;
 mod error;
+mod family;
+mod found;
 mod jsonb;
 mod ledger;
 mod loader;
 mod merge;
+mod replace;
 mod sql;
 mod table;
+mod work;
 
 pub use config::{Config, Tls};
 pub use destination::Postgres;

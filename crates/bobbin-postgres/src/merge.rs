@@ -10,23 +10,87 @@ use postgres::Client;
 
 use crate::error::Doing;
 use crate::sql;
-use crate::table::{SYSTEM, Table};
+use crate::table::Table;
 
-/// Moves the waiting rows; gives how many were inserted or replaced another.
+/// Moves the waiting rows of a family's tables; gives how many records were inserted or replaced
+/// another. `staged` says how many rows wait for each table.
+///
+/// Items go with their records: those of a record that was replaced are deleted, also where the new
+/// one has fewer or none (C21), and only items of records that won arrive.
 pub(crate) fn merge(
     db: &mut Client,
-    table: &Table,
+    tables: &[Table],
+    staged: &[u64],
     keys: &[usize],
     versions: &[Vec<usize>],
 ) -> Result<u64> {
-    let statement = statement(table, keys, versions)?;
+    let Some((own, children)) = tables.split_first() else { return Ok(0) };
+    let what = "cannot replace earlier versions";
     let moved = db
-        .execute(statement.as_str(), &[])
-        .doing("cannot replace earlier versions")
-        .map_err(|error| error.with("table", &table.name))?;
-    db.batch_execute(&format!("DELETE FROM {}", table.stage()))
+        .execute(statement(own, keys, versions)?.as_str(), &[])
+        .doing(what)
+        .map_err(|error| error.with("table", &own.name))?;
+    let mut key = Vec::new();
+    for &position in keys {
+        key.push(sql::name(&own.column(position)?.name));
+    }
+    for (table, staged) in children.iter().zip(&staged[1..]).filter(|(table, _)| table.exists) {
+        let mut statements = items_of_replaced(own, table, &key);
+        if *staged > 0 {
+            statements += &items_of_winners(own, table, &key);
+        }
+        db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &table.name))?;
+    }
+    db.batch_execute(&format!("DELETE FROM {}", own.stage()))
         .doing("cannot empty a temporary table")?;
     Ok(moved)
+}
+
+/// Deletes the items of records that a waiting one has replaced. A record's sequence tells which
+/// version of it is there now.
+fn items_of_replaced(own: &Table, table: &Table, key: &[String]) -> String {
+    format!(
+        "DELETE FROM {items} AS item
+         USING (SELECT DISTINCT {key}, _sdc_sequence FROM {stage}) AS stage
+             JOIN {records} AS record
+             ON {same} AND record._sdc_sequence = stage._sdc_sequence
+         WHERE {belongs};",
+        items = table.sql(),
+        records = own.sql(),
+        stage = own.stage(),
+        same = equal(key, "record", key, "stage"),
+        belongs = equal(&lead(table, key.len()), "item", key, "stage"),
+        key = key.join(", "),
+    )
+}
+
+/// Moves the waiting items of records that are there now.
+fn items_of_winners(own: &Table, table: &Table, key: &[String]) -> String {
+    let columns: Vec<String> = table.all_columns();
+    let theirs: Vec<String> = columns.iter().map(|column| format!("item.{column}")).collect();
+    format!(
+        "INSERT INTO {items} ({columns})
+         SELECT {theirs} FROM {stage} AS item JOIN {records} AS record
+             ON {belongs} AND record._sdc_sequence = item._sdc_sequence;
+         DELETE FROM {stage};",
+        items = table.sql(),
+        stage = table.stage(),
+        records = own.sql(),
+        belongs = equal(&lead(table, key.len()), "item", key, "record"),
+        columns = columns.join(", "),
+        theirs = theirs.join(", "),
+    )
+}
+
+/// The columns of an item that hold its record's key, quoted.
+fn lead(table: &Table, keys: usize) -> Vec<String> {
+    table.lead.iter().take(keys).map(|(name, _)| sql::name(name)).collect()
+}
+
+fn equal(a: &[String], a_of: &str, b: &[String], b_of: &str) -> String {
+    let pairs: Vec<String> =
+        a.iter().zip(b).map(|(a, b)| format!("{a_of}.{a} = {b_of}.{b}")).collect();
+    pairs.join(" AND ")
 }
 
 fn statement(table: &Table, keys: &[usize], versions: &[Vec<usize>]) -> Result<String> {
@@ -35,9 +99,7 @@ fn statement(table: &Table, keys: &[usize], versions: &[Vec<usize>]) -> Result<S
         key.push(sql::name(&table.column(position)?.name));
     }
     let key = key.join(", ");
-    let ours = table.columns.iter().flatten().map(|column| sql::name(&column.name));
-    let columns: Vec<String> =
-        ours.chain(SYSTEM.iter().map(|(name, _)| (*name).to_owned())).collect();
+    let columns = table.all_columns();
     let list = columns.join(", ");
     let set: Vec<String> =
         columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();

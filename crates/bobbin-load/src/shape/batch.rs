@@ -8,18 +8,29 @@ use arrow::compute::take;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use rustc_hash::FxHashMap;
 
-use super::tree::Column;
+use super::tree::{Column, Sub};
+use super::types::ColumnType;
 use super::version::{Part, Version};
 
 /// Rows of one table, newest version of each key only, and what could not become a row.
+///
+/// The rows of arrays that have tables of their own are the batch's [children](Self::children):
+/// batches, too, but without keys, versions, records or rejected rows.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// Which of the stream's tables.
+    pub sub: Sub,
     /// How many rows.
     pub rows: usize,
     /// The columns that have a value here, by their position in the table; others are null.
     pub columns: Vec<(usize, ArrayRef)>,
     /// Columns that have to be made first, with their position in the table.
     pub new: Vec<(usize, Column)>,
+    /// New names of columns that are there, by their position.
+    pub renamed: Vec<(usize, String)>,
+    /// Columns that every row of the table has, before its own: the keys and positions of an
+    /// array's items, the key made for a record without one.
+    pub lead: Vec<Lead>,
     /// When the source answered, one per row, microseconds UTC.
     pub extracted_at: Vec<i64>,
     /// The extraction sequence, one per row.
@@ -34,6 +45,25 @@ pub struct Batch {
     pub records: Vec<Box<str>>,
     /// Records set aside.
     pub rejected: Vec<RejectedRow>,
+    /// Records whose rows lack a value that has no place in the table; kept beside their rows.
+    pub partial: Vec<RejectedRow>,
+    /// For an array's items, the record's row of each.
+    pub parents: Vec<u32>,
+    /// For an array's items, their positions by level, until they become [`Batch::lead`] columns.
+    pub(super) ids: Vec<Vec<i64>>,
+    /// The rows of arrays that have tables of their own.
+    pub children: Vec<Batch>,
+}
+
+/// A column that every row of a table has.
+#[derive(Clone, Debug)]
+pub struct Lead {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: ColumnType,
+    /// Its values, none of them null.
+    pub array: ArrayRef,
 }
 
 /// A record set aside.
@@ -111,19 +141,47 @@ impl Batch {
         let rows: UInt32Array =
             (0u32..).zip(kept).filter(|(_, kept)| **kept).map(|(row, _)| row).collect();
         self.rows = rows.len();
-        for (_, column) in &mut self.columns {
+        for array in self
+            .columns
+            .iter_mut()
+            .map(|(_, array)| array)
+            .chain(self.lead.iter_mut().map(|lead| &mut lead.array))
+        {
             // Taking existing rows of an array of our own types cannot fail.
-            if let Ok(taken) = take(column, &rows, None) {
-                *column = taken;
+            if let Ok(taken) = take(array, &rows, None) {
+                *array = taken;
             }
         }
-        let mut keep = kept.iter();
-        self.extracted_at.retain(|_| *keep.next().unwrap_or(&true));
-        let mut keep = kept.iter();
-        self.sequence.retain(|_| *keep.next().unwrap_or(&true));
-        let mut keep = kept.iter();
-        self.records.retain(|_| *keep.next().unwrap_or(&true));
+        retain(&mut self.extracted_at, kept);
+        retain(&mut self.sequence, kept);
+        retain(&mut self.records, kept);
+        retain(&mut self.parents, kept);
+        for ids in &mut self.ids {
+            retain(ids, kept);
+        }
+        // What the record that stays is called now, by what it was called.
+        let mut places = Vec::with_capacity(kept.len());
+        let mut next = 0;
+        for kept in kept {
+            places.push(kept.then_some(next));
+            next += u32::from(*kept);
+        }
+        for child in &mut self.children {
+            let place = |row: &u32| places.get(*row as usize).copied().flatten();
+            let stay: Vec<bool> = child.parents.iter().map(|row| place(row).is_some()).collect();
+            if stay.contains(&false) {
+                child.retain(&stay);
+            }
+            for row in &mut child.parents {
+                *row = place(row).unwrap_or(*row);
+            }
+        }
     }
+}
+
+fn retain<T>(values: &mut Vec<T>, kept: &[bool]) {
+    let mut keep = kept.iter();
+    values.retain(|_| *keep.next().unwrap_or(&true));
 }
 
 /// The keys of many rows in one run of bytes.

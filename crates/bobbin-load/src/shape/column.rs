@@ -8,7 +8,10 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
+use bobbin_core::json::{JsonError, Peek, Reader};
+
 use super::types::{ColumnType, Scalar, UTC, item_field};
+use super::{number, time};
 
 /// The values of one column of the batch being built.
 ///
@@ -108,6 +111,18 @@ impl Builder {
                 offsets.truncate(rows + 1);
                 items.truncate(offsets.last().map_or(0, |&end| end as usize));
             }
+        }
+    }
+
+    /// Bytes of the last row's value; a null has none.
+    pub fn last_bytes(&self) -> usize {
+        match &self.data {
+            Data::Text { offsets, .. } => match offsets.as_slice() {
+                [.., from, to] => (to - from) as usize,
+                _ => 0,
+            },
+            Data::Boolean(_) => 1,
+            _ => 8,
         }
     }
 
@@ -249,6 +264,48 @@ fn bits(values: &[bool]) -> BooleanBuffer {
 
 fn offset_buffer(offsets: Vec<i32>) -> OffsetBuffer<i32> {
     OffsetBuffer::new(ScalarBuffer::from(offsets))
+}
+
+/// Reads an array into a list; false (with items left to abandon) when an item is of another type.
+pub(super) fn list(
+    r: &mut Reader<'_>,
+    builder: &mut Builder,
+    item: Scalar,
+) -> Result<bool, JsonError> {
+    let Some(items) = builder.items() else { return Ok(false) };
+    r.array()?;
+    while r.item()? {
+        match (r.peek()?, item) {
+            (Peek::Null, _) => {
+                r.null()?;
+                items.pad(items.len() + 1);
+            }
+            (Peek::String, Scalar::Text) => {
+                let text = r.string()?;
+                if text.escaped {
+                    items.push_text(&text.decode());
+                } else {
+                    items.push_text(text.raw);
+                }
+            }
+            (Peek::String, Scalar::DateTime) => match time::micros(r.string()?.raw) {
+                Some(micros) => items.push_int(micros),
+                None => return Ok(false),
+            },
+            (Peek::Number, Scalar::BigInt) => match number::integer(r.number()?) {
+                Some(value) => items.push_int(value),
+                None => return Ok(false),
+            },
+            (Peek::Number, Scalar::Double) => match number::exact_double(r.number()?) {
+                Some(value) => items.push_double(value),
+                None => return Ok(false),
+            },
+            (Peek::Bool, Scalar::Boolean) => items.push_bool(r.bool()?),
+            _ => return Ok(false),
+        }
+    }
+    builder.push_list();
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -3,21 +3,29 @@
 //! Each line is read once from the front. A field finds its place by the order fields came in
 //! last time, so that a run of like records costs no look-ups; text goes from the line straight
 //! into its column. A record that cannot be taken leaves no trace in any column.
+//!
+//! Where arrays become tables ([`Arrays::Tables`]), a stream has one [sheet](super::sheet) for its
+//! records and one for each array; an item is a row that knows the record it came from.
 
+use arrow::array::{ArrayRef, Int64Array, StringArray, UInt32Array};
+use arrow::compute::take;
 use bobbin_core::catalog::Stream;
-use bobbin_core::json::{Peek, Reader, Text, write_string};
+use bobbin_core::json::{Peek, Reader};
 use bobbin_core::schema::Object;
+use std::sync::Arc;
 
-use super::batch::{Batch, RejectedRow};
+use super::batch::{Batch, Lead, RejectedRow};
 use super::capabilities::Capabilities;
-use super::column::Builder;
 use super::envelope::{Refusal, no_system_fields, rejected, sequence};
-use super::name::Names;
-use super::tree::{Column, Node, child, plant, seek};
-use super::types::{ColumnType, Scalar};
-use super::{number, time};
+use super::layout::{Arrays, Layout, Loading, Naming};
+use super::sheet::{Known, Sheet};
+use super::tree::{Column, Sub, child, plant, plant_items, seek};
+use super::types::ColumnType;
+use super::{name, time};
 
-/// Fields remembered between batches; beyond it those without a column are forgotten.
+pub use super::sheet::OVERFLOW;
+
+/// Fields of a table remembered between batches; beyond it those without a column are forgotten.
 const MAX_FIELDS: usize = 20_000;
 
 /// Rows in a batch: DuckDB's vector size.
@@ -26,12 +34,14 @@ pub const BATCH_ROWS: usize = 2_048;
 /// Bytes of text after which a batch ends with fewer rows.
 pub const BATCH_BYTES: usize = 8 << 20;
 
+/// What a row of an array's item counts beside its text, in bytes.
+const ITEM_BYTES: usize = 48;
+
 /// Bytes kept of a rejected record.
 pub const REJECTED_BYTES: usize = 64 << 10;
 
-/// The column for fields beyond the destination's limit of columns: an object of dotted path to value; a `.` or `\\`
-/// in a key is led by a `\\`.
-pub const OVERFLOW: &str = "_sdc_extra";
+/// The column that tells the rows of a stream without key apart (`stitch-behaviour.md` 7.2).
+pub const MADE_KEY: &str = "__sdc_primary_key";
 
 /// Turns the lines of one stream's segments into [`Batch`]es.
 #[derive(Debug)]
@@ -39,86 +49,69 @@ pub struct Converter {
     fields: Object,
     key_fields: Vec<String>,
     version_fields: Vec<String>,
-    nodes: Vec<Node>,
-    columns: Vec<Building>,
-    names: Names,
-    most_columns: usize,
-    keep_records: bool,
+    capabilities: Capabilities,
+    layout: Layout,
+    /// The table of the records, then those of arrays, each after the one it hangs from.
+    sheets: Vec<Sheet>,
     /// The nodes of the key and of the version fields.
     keys: Vec<usize>,
     versions: Vec<usize>,
-    rows: usize,
+    /// The positions on the way to the item at hand.
+    ids: Vec<i64>,
     bytes: usize,
     extracted_at: Vec<i64>,
     sequence: Vec<i64>,
     records: Vec<Box<str>>,
     rejected: Vec<RejectedRow>,
+    partial: Vec<RejectedRow>,
     /// The last `_sdc_extracted_at` read; a page's records share it.
     last_extracted: (String, i64),
-    overflow: Option<usize>,
-    /// Fields of the current row that have no column: node and value.
-    extra: Vec<(usize, String)>,
-    scratch: String,
-}
-
-#[derive(Debug)]
-struct Building {
-    column: Column,
-    exists: bool,
-    builder: Builder,
+    /// For the keys of records without one.
+    stream_hash: u64,
 }
 
 impl Converter {
     /// A converter for `stream` into a table with the columns it was given so far (and whether
     /// they are there) and `others`: columns of the table that are not ours to write.
     pub fn new(stream: &Stream, stored: Vec<(Column, bool)>, others: &[String]) -> Self {
-        let capabilities = Capabilities::default();
-        let mut names = Names::new(capabilities.name_bytes);
-        for name in others {
-            names.reserve(name);
+        let own = Known { sub: Sub::default(), columns: stored, others: others.to_vec() };
+        Self::arranged(stream, vec![own], Capabilities::default(), Layout::default())
+    }
+
+    /// A converter for a destination with limits of its own and tables as a person chose them.
+    /// `known` are the stream's tables, in any order.
+    pub fn arranged(
+        stream: &Stream,
+        mut known: Vec<Known>,
+        capabilities: Capabilities,
+        layout: Layout,
+    ) -> Self {
+        known.sort_by(|a, b| (a.sub.depth(), &a.sub).cmp(&(b.sub.depth(), &b.sub)));
+        if known.first().is_none_or(|known| !known.sub.is_own()) {
+            known.insert(0, Known::default());
         }
-        let mut columns = Vec::with_capacity(stored.len());
-        for (column, exists) in stored {
-            names.reserve(&column.name);
-            let builder = Builder::new(column.ty);
-            columns.push(Building { column, exists, builder });
-        }
-        let overflow = columns.iter().position(|building| building.column.path.is_empty());
+        let sheet = |known| Sheet::new(known, &capabilities, layout);
         let mut converter = Self {
             fields: stream.fields.clone(),
             key_fields: stream.key.clone(),
             version_fields: stream.version_fields.clone(),
-            nodes: Vec::new(),
-            columns,
-            names,
-            most_columns: capabilities.columns,
-            keep_records: capabilities.keep_records,
+            capabilities,
+            layout,
+            sheets: known.into_iter().map(sheet).collect(),
             keys: Vec::new(),
             versions: Vec::new(),
-            rows: 0,
+            ids: Vec::new(),
             bytes: 0,
             extracted_at: Vec::new(),
             sequence: Vec::new(),
             records: Vec::new(),
             rejected: Vec::new(),
+            partial: Vec::new(),
             last_extracted: (String::new(), 0),
-            overflow,
-            extra: Vec::new(),
-            scratch: String::new(),
+            stream_hash: name::hash_of(stream.name.as_str()),
         };
         converter.plant();
         converter
-    }
-
-    /// The same for a destination with limits of its own.
-    pub fn within(mut self, capabilities: Capabilities) -> Self {
-        self.names.limit = capabilities.name_bytes;
-        self.most_columns = capabilities.columns;
-        for name in capabilities.reserved {
-            self.names.reserve(name);
-        }
-        self.keep_records = capabilities.keep_records;
-        self
     }
 
     /// Takes in fields the stream was declared to have since. Call it between batches; what has a
@@ -130,26 +123,33 @@ impl Converter {
         }
     }
 
-    /// Builds the tree of fields from the schema and the columns there are.
+    /// Builds the trees of fields from the schema and the columns there are.
     fn plant(&mut self) {
-        let mut nodes = plant(&self.fields);
-        for (position, Building { column, .. }) in self.columns.iter().enumerate() {
-            if column.path.is_empty() {
-                continue;
-            }
-            if let Some(node) = seek(&mut nodes, &column.path) {
-                nodes[node].columns.push((column.ty, position));
-                if column.primary {
-                    nodes[node].primary = Some(column.ty);
-                }
-            }
-        }
+        let split = self.layout.arrays == Arrays::Tables;
+        let mut nodes = plant(&self.fields, split);
         let mut find = |fields: &[String]| -> Vec<usize> {
             fields.iter().map(|field| child(&mut nodes, 0, field, true)).collect()
         };
         self.keys = find(&self.key_fields);
         self.versions = find(&self.version_fields);
-        self.nodes = nodes;
+        self.sheets[0].planted(nodes);
+        for at in 1..self.sheets.len() {
+            let Some((path, above)) = self.sheets[at].sub.0.split_last() else { continue };
+            let above = Sub(above.to_vec());
+            let path = path.clone();
+            let owner = self.sheets[..at].iter().position(|sheet| sheet.sub == above);
+            let mut items = None;
+            if let Some(owner) = owner
+                && let Some(node) = seek(&mut self.sheets[owner].nodes, &path)
+            {
+                let node = &mut self.sheets[owner].nodes[node];
+                node.child = Some(at);
+                items = node.items.clone();
+            }
+            let sheet = &mut self.sheets[at];
+            sheet.items = items;
+            sheet.planted(plant_items(sheet.items.as_ref()));
+        }
     }
 
     /// Takes one line without its line break; whatever it holds, it becomes a row or is rejected.
@@ -163,16 +163,23 @@ impl Converter {
                 return;
             }
         };
+        for sheet in &mut self.sheets {
+            sheet.mark = sheet.rows;
+        }
         match self.record(text) {
             Ok(true) => {
-                self.rows += 1;
-                if self.keep_records {
+                self.sheets[0].rows += 1;
+                if self.capabilities.keep_records {
                     self.records.push(text.into());
                 }
             }
             Ok(false) => {}
             Err(refusal) => {
-                self.take_back();
+                for sheet in &mut self.sheets {
+                    sheet.truncate(sheet.mark);
+                    sheet.fault = None;
+                }
+                self.ids.clear();
                 let reason = match refusal {
                     Refusal::Json(error) => format!("not readable as JSON: {error}"),
                     Refusal::Reason(reason) => reason,
@@ -184,69 +191,104 @@ impl Converter {
 
     /// Sets a record aside.
     pub fn reject(&mut self, reason: impl Into<String>, record: &str) {
-        let record = if record.len() > REJECTED_BYTES {
-            let mut end = REJECTED_BYTES;
-            while !record.is_char_boundary(end) {
-                end -= 1;
-            }
-            format!("{}… ({} bytes in all)", &record[..end], record.len())
-        } else {
-            record.to_owned()
-        };
-        self.bytes += record.len();
-        self.rejected.push(RejectedRow { reason: reason.into(), record });
+        let row = RejectedRow { reason: reason.into(), record: kept(record) };
+        self.bytes += row.record.len();
+        self.rejected.push(row);
     }
 
     /// Whether the batch is large enough to be [finished](Self::finish).
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+        self.sheets[0].rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
     }
 
     /// Ends the batch, or gives nothing when there is nothing in it.
     pub fn finish(&mut self) -> Option<Batch> {
-        if self.rows == 0 && self.rejected.is_empty() {
+        if self.sheets[0].rows == 0 && self.rejected.is_empty() {
             return None;
         }
         let mut batch = Batch {
-            rows: self.rows,
             extracted_at: std::mem::take(&mut self.extracted_at),
             sequence: std::mem::take(&mut self.sequence),
             records: std::mem::take(&mut self.records),
             rejected: std::mem::take(&mut self.rejected),
+            partial: std::mem::take(&mut self.partial),
             ..Batch::default()
         };
-        for (position, building) in self.columns.iter_mut().enumerate() {
-            let Some(array) = building.builder.finish(self.rows) else { continue };
-            batch.columns.push((position, array));
-            if !building.exists {
-                building.exists = true;
-                batch.new.push((position, building.column.clone()));
-            }
-        }
-        batch.keys = self.keys.iter().filter_map(|&node| self.own_column(node)).collect();
+        self.sheets[0].finish(&mut batch);
+        let own = &self.sheets[0];
+        batch.keys = self.keys.iter().filter_map(|&node| own.own_column(node)).collect();
         batch.versions = self
             .versions
             .iter()
-            .map(|&node| self.nodes[node].columns.iter().map(|&(_, position)| position).collect())
+            .map(|&node| own.nodes[node].columns.iter().map(|&(_, position)| position).collect())
             .collect();
-        self.rows = 0;
+        if self.keys.is_empty() {
+            let keys: StringArray = batch
+                .sequence
+                .iter()
+                .map(|&sequence| Some(made_key(self.stream_hash, sequence)))
+                .collect();
+            batch.lead.push(Lead {
+                name: MADE_KEY.to_owned(),
+                ty: ColumnType::Text,
+                array: Arc::new(keys),
+            });
+        }
+        for sheet in &mut self.sheets[1..] {
+            if sheet.rows > 0 {
+                let mut child = Batch { sub: sheet.sub.clone(), ..Batch::default() };
+                child.parents = std::mem::take(&mut sheet.parents);
+                sheet.above.clear();
+                child.ids = sheet.ids.iter_mut().map(std::mem::take).collect();
+                sheet.finish(&mut child);
+                batch.children.push(child);
+            }
+        }
         self.bytes = 0;
-        if self.nodes.len() > MAX_FIELDS {
+        if self.sheets.iter().any(|sheet| sheet.nodes.len() > MAX_FIELDS) {
             self.plant();
         }
-        for node in &mut self.nodes {
-            node.met = 0;
+        if self.layout.loading == Loading::Upsert {
+            batch.keep_newest();
         }
-        batch.keep_newest();
+        self.lead_children(&mut batch);
         Some(batch)
     }
 
-    /// The position of the field's own column, once it has one.
-    fn own_column(&self, node: usize) -> Option<usize> {
-        let node = &self.nodes[node];
-        let primary = node.primary?;
-        node.columns.iter().find(|(ty, _)| *ty == primary).map(|&(_, position)| position)
+    /// Gives the rows of arrays the key of their record, its times and its sequence.
+    fn lead_children(&self, batch: &mut Batch) {
+        let mut children = std::mem::take(&mut batch.children);
+        let mut keys: Vec<(String, ColumnType, ArrayRef)> = Vec::new();
+        for &position in &batch.keys {
+            let column = &self.sheets[0].columns[position].column;
+            if let Some(array) = batch.column(position) {
+                keys.push((column.name.clone(), column.ty, array.clone()));
+            }
+        }
+        keys.extend(batch.lead.iter().map(|lead| (lead.name.clone(), lead.ty, lead.array.clone())));
+        for child in &mut children {
+            let parents = UInt32Array::from(child.parents.clone());
+            let limit = self.capabilities.name_bytes;
+            for (key, ty, array) in &keys {
+                // Taking rows that are there of an array of our own types cannot fail.
+                let Ok(array) = take(array, &parents, None) else { continue };
+                let name = name::source_key(key, limit);
+                child.lead.push(Lead { name, ty: *ty, array });
+            }
+            for (level, ids) in std::mem::take(&mut child.ids).into_iter().enumerate() {
+                child.lead.push(Lead {
+                    name: format!("_sdc_level_{level}_id"),
+                    ty: ColumnType::BigInt,
+                    array: Arc::new(Int64Array::from(ids)),
+                });
+            }
+            let rows = child.parents.iter().map(|&row| row as usize);
+            (child.extracted_at, child.sequence) =
+                rows.map(|row| (batch.extracted_at[row], batch.sequence[row])).unzip();
+        }
+        children.retain(|child| child.rows > 0);
+        batch.children = children;
     }
 
     /// Reads one line; true when it became a row.
@@ -261,15 +303,27 @@ impl Converter {
             self.reject(reason, &record);
             return Ok(false);
         }
-        self.members(&mut r, 0)?;
+        self.members(&mut r, 0, 0)?;
         r.end()?;
         self.check_key()?;
-        if !self.extra.is_empty() {
-            self.overflow();
+        if let Some(fault) = self.sheets.iter_mut().find_map(|sheet| sheet.fault.take()) {
+            return Err(Refusal::Reason(fault));
+        }
+        if !self.sheets[0].extra.is_empty() {
+            for reason in self.sheets[0].overflow() {
+                self.note(reason, text);
+            }
         }
         self.extracted_at.push(extracted_at);
         self.sequence.push(sequence);
         Ok(true)
+    }
+
+    /// Keeps a record beside its row, because the row lacks a value.
+    fn note(&mut self, reason: String, record: &str) {
+        let row = RejectedRow { reason, record: kept(record) };
+        self.bytes += row.record.len();
+        self.partial.push(row);
     }
 
     fn extracted_at(&mut self, r: &mut Reader<'_>) -> Result<i64, Refusal> {
@@ -287,17 +341,22 @@ impl Converter {
     }
 
     fn check_key(&self) -> Result<(), Refusal> {
+        let own = &self.sheets[0];
+        let mut bytes = 0;
         for &key in &self.keys {
-            let node = &self.nodes[key];
+            let node = &own.nodes[key];
             let name = node.path.last().map_or("", String::as_str);
-            let own = self.own_column(key);
-            if own.is_some_and(|at| self.columns[at].builder.len() == self.rows + 1) {
-                continue;
+            match own.own_column(key).filter(|&at| own.has_value(at)) {
+                Some(at) => {
+                    bytes += own.columns[at].builder.last_bytes();
+                    continue;
+                }
+                None if node.child.is_some_and(|child| self.sheets[child].has_row_of(own.rows)) => {
+                    return Err(Refusal::Reason(format!("the key `{name}` is an object or array")));
+                }
+                None => {}
             }
-            let other = node
-                .columns
-                .iter()
-                .find(|&&(_, at)| self.columns[at].builder.len() == self.rows + 1);
+            let other = node.columns.iter().find(|&&(_, at)| own.has_value(at));
             return Err(Refusal::Reason(match (other, node.primary) {
                 (Some((found, _)), Some(expected)) => {
                     format!("the key `{name}` is {found} where the table has {expected}")
@@ -309,339 +368,192 @@ impl Converter {
         // A key that is an object or a list names nothing.
         if let Some(&key) = self.keys.iter().find(|&&key| {
             matches!(
-                self.nodes[key].primary,
+                own.nodes[key].primary,
                 None | Some(ColumnType::Json | ColumnType::List(_) | ColumnType::Decimal)
             )
         }) {
-            let name = self.nodes[key].path.last().map_or("", String::as_str);
+            let name = own.nodes[key].path.last().map_or("", String::as_str);
             return Err(Refusal::Reason(format!("the key `{name}` is an object or array")));
+        }
+        if let Some(most) = self.capabilities.key_bytes.filter(|&most| bytes > most) {
+            return Err(Refusal::Reason(format!(
+                "the key has {bytes} bytes, more than the {most} that an index can hold"
+            )));
         }
         Ok(())
     }
 
-    /// Removes what the current row has left in columns.
-    fn take_back(&mut self) {
-        for building in &mut self.columns {
-            building.builder.truncate(self.rows);
-        }
-        for node in &mut self.nodes {
-            if node.met == self.rows + 1 {
-                node.met = 0;
-            }
-        }
-        self.extra.clear();
-    }
-
     /// Reads the members of an object that was entered, up to its end.
-    fn members(&mut self, r: &mut Reader<'_>, owner: usize) -> Result<(), Refusal> {
+    fn members(&mut self, r: &mut Reader<'_>, s: usize, owner: usize) -> Result<(), Refusal> {
         let mut expected = 0;
         let mut before = None;
         loop {
-            let Some(fields) = &self.nodes[owner].fields else { return Ok(()) };
+            let Some(fields) = &self.sheets[s].nodes[owner].fields else { return Ok(()) };
             let at = match fields.children.get(expected) {
                 Some(child) if r.key_if(&child.quoted) => expected,
                 _ => {
                     let Some(key) = r.key()? else { return Ok(()) };
-                    let Some(at) = self.look_up(owner, key, before) else {
+                    let Some(at) = self.sheets[s].look_up(owner, key, before) else {
                         r.skip()?;
                         continue;
                     };
                     at
                 }
             };
-            let Some(child) = self.nodes[owner].fields.as_ref().map(|f| &f.children[at]) else {
-                return Ok(());
-            };
+            let Some(fields) = &self.sheets[s].nodes[owner].fields else { return Ok(()) };
+            let child = &fields.children[at];
             (expected, before) = (child.next, Some(at));
             let node = child.node;
-            self.value(r, node)?;
+            self.value(r, s, node)?;
         }
-    }
-
-    /// The member's position by its key, made if it is new; `None` when it is not to be kept.
-    fn look_up(&mut self, owner: usize, key: Text<'_>, before: Option<usize>) -> Option<usize> {
-        let key = key.decode();
-        let fields = self.nodes[owner].fields.as_ref()?;
-        let at = match fields.index.get(&*key) {
-            Some(&at) => at,
-            None if fields.open => {
-                child(&mut self.nodes, owner, &key, false);
-                self.nodes[owner].fields.as_ref()?.children.len() - 1
-            }
-            None => return None,
-        };
-        if let Some(before) = before {
-            self.nodes[owner].fields.as_mut()?.children[before].next = at;
-        }
-        Some(at)
     }
 
     /// Reads the value of a field into the column for it.
     #[inline]
-    fn value(&mut self, r: &mut Reader<'_>, node: usize) -> Result<(), Refusal> {
-        if self.nodes[node].met == self.rows + 1 {
+    fn value(&mut self, r: &mut Reader<'_>, s: usize, node: usize) -> Result<(), Refusal> {
+        let sheet = &mut self.sheets[s];
+        if sheet.nodes[node].met == sheet.rows + 1 {
+            if sheet.nodes[node].shared && self.layout.naming == Naming::Stitch {
+                let path = name::cleaned(&sheet.nodes[node].path.join("__"));
+                return Err(Refusal::Reason(format!("Field collision on {path}")));
+            }
             // The key stands twice in this record: the last one counts.
-            self.clear(node);
+            self.clear(s, node);
         }
         let peek = r.peek()?;
         if peek == Peek::Null {
             return Ok(r.null()?);
         }
-        self.nodes[node].met = self.rows + 1;
+        let sheet = &mut self.sheets[s];
+        sheet.nodes[node].met = sheet.rows + 1;
         match peek {
             Peek::String => {
                 let text = r.string()?;
-                self.text(node, text);
+                sheet.text(node, text);
             }
             Peek::Number => {
                 let literal = r.number()?;
-                self.number(node, literal);
+                sheet.number(node, literal)?;
             }
             Peek::Bool => {
                 let value = r.bool()?;
-                self.decide(node, ColumnType::Boolean);
-                match self.column(node, ColumnType::Boolean) {
-                    Some(builder) => builder.push_bool(value),
-                    None => self.extra.push((node, value.to_string())),
-                }
+                sheet.boolean(node, value);
             }
-            Peek::Object if self.nodes[node].fields.is_some() => {
+            Peek::Object if sheet.nodes[node].fields.is_some() => {
                 r.object()?;
-                self.members(r, node)?;
+                self.members(r, s, node)?;
             }
-            Peek::Array => self.array(r, node)?,
+            Peek::Array if self.layout.arrays == Arrays::Tables => self.items(r, s, node)?,
+            Peek::Array => sheet.array(r, node)?,
             Peek::Object => {
                 let span = r.skip()?;
-                self.json(node, span);
+                sheet.json(node, span);
             }
             Peek::Null => {}
         }
         Ok(())
     }
 
-    fn text(&mut self, node: usize, text: Text<'_>) {
-        if self.nodes[node].primary == Some(ColumnType::DateTime)
-            && !text.escaped
-            && let Some(micros) = time::micros(text.raw)
-        {
-            match self.column(node, ColumnType::DateTime) {
-                Some(builder) => builder.push_int(micros),
-                None => self.extra.push((node, format!("\"{}\"", text.raw))),
-            }
-            return;
-        }
-        self.decide(node, ColumnType::Text);
-        if !text.escaped {
-            match self.column(node, ColumnType::Text) {
-                Some(builder) => builder.push_text(text.raw),
-                None => self.extra.push((node, format!("\"{}\"", text.raw))),
-            }
-            return;
-        }
-        let mut decoded = std::mem::take(&mut self.scratch);
-        decoded.clear();
-        text.decode_into(&mut decoded);
-        match self.column(node, ColumnType::Text) {
-            Some(builder) => builder.push_text(&decoded),
-            None => self.extra.push((node, format!("\"{}\"", text.raw))),
-        }
-        self.scratch = decoded;
-    }
-
-    fn number(&mut self, node: usize, literal: &str) {
-        let whole = number::is_whole(literal);
-        let natural = if whole { ColumnType::BigInt } else { ColumnType::Double };
-        self.decide(node, natural);
-        let as_double = !whole || self.nodes[node].primary == Some(ColumnType::Double);
-        if !as_double && let Some(value) = number::integer(literal) {
-            if let Some(builder) = self.column(node, ColumnType::BigInt) {
-                return builder.push_int(value);
-            }
-        } else if as_double && let Some(value) = number::exact_double(literal) {
-            if let Some(builder) = self.column(node, ColumnType::Double) {
-                return builder.push_double(value);
-            }
-        } else if let Some(value) = number::exact_decimal(literal) {
-            if let Some(builder) = self.column(node, ColumnType::Decimal) {
-                return builder.push_decimal(value);
-            }
-        } else if let Some(builder) = self.column(node, ColumnType::Text) {
-            return builder.push_text(literal);
-        }
-        self.extra.push((node, literal.to_owned()));
-    }
-
-    fn array(&mut self, r: &mut Reader<'_>, node: usize) -> Result<(), Refusal> {
-        if let Some(ColumnType::List(item)) = self.nodes[node].primary {
-            let start = r.clone();
-            if let Some(builder) = self.column(node, ColumnType::List(item)) {
-                if list(r, builder, item)? {
-                    return Ok(());
+    /// Reads an array's items as rows of a table of their own.
+    fn items(&mut self, r: &mut Reader<'_>, s: usize, node: usize) -> Result<(), Refusal> {
+        r.array()?;
+        let mut position = 0;
+        while r.item()? {
+            let at = match self.sheets[s].nodes[node].child {
+                Some(at) => at,
+                None => self.add_sheet(s, node),
+            };
+            let (parent, above) = (self.sheets[0].rows, self.sheets[s].rows);
+            self.ids.push(position);
+            self.sheets[at].begin(parent, above, &self.ids);
+            match r.peek()? {
+                Peek::Null => r.null()?,
+                Peek::Object => {
+                    r.object()?;
+                    self.members(r, at, 0)?;
                 }
-                builder.abandon_list();
+                _ => self.value(r, at, 0)?,
             }
-            *r = start;
+            let sheet = &mut self.sheets[at];
+            if !sheet.extra.is_empty() {
+                let reasons = sheet.overflow();
+                if let Some(reason) = reasons.into_iter().next() {
+                    // An item has no place of its own among rejected records.
+                    return Err(Refusal::Reason(reason));
+                }
+            }
+            sheet.rows += 1;
+            self.bytes += ITEM_BYTES;
+            self.ids.pop();
+            position += 1;
         }
-        let span = r.skip()?;
-        self.json(node, span);
         Ok(())
     }
 
-    fn json(&mut self, node: usize, span: &str) {
-        self.decide(node, ColumnType::Json);
-        match self.column(node, ColumnType::Json) {
-            Some(builder) => builder.push_text(span),
-            None => self.extra.push((node, span.to_owned())),
-        }
-    }
-
-    /// Lets the first value decide the type of a field that nothing else decided.
-    #[inline]
-    fn decide(&mut self, node: usize, natural: ColumnType) {
-        let node = &mut self.nodes[node];
-        if node.primary.is_none() && node.fields.is_none() {
-            node.primary = Some(natural);
-        }
-    }
-
-    /// The builder of the field's column of that type, filled up to the current row; none when
-    /// the table has no room for another column.
-    #[inline]
-    fn column(&mut self, node: usize, ty: ColumnType) -> Option<&mut Builder> {
-        let found = self.nodes[node].columns.iter().find(|(t, _)| *t == ty).map(|&(_, at)| at);
-        let at = match found {
-            Some(at) => at,
-            None => self.add_column(node, ty)?,
-        };
-        let builder = &mut self.columns[at].builder;
-        builder.pad(self.rows);
-        Some(builder)
-    }
-
-    fn add_column(&mut self, node: usize, ty: ColumnType) -> Option<usize> {
-        let field = &self.nodes[node];
-        if !field.declared && self.columns.len() >= self.most_columns {
-            return None;
-        }
-        let primary = field.primary == Some(ty);
-        let path: Vec<&str> = field.path.iter().map(String::as_str).collect();
-        let name = self.names.claim(&path, (!primary).then_some(ty.suffix()));
-        let column = Column {
-            path: field.path.clone(),
-            ty,
-            name,
-            primary,
-            description: field.description.clone().filter(|_| primary),
-        };
-        Some(self.push_column(column, Some(node)))
-    }
-
-    fn push_column(&mut self, column: Column, node: Option<usize>) -> usize {
-        let at = self.columns.len();
-        if let Some(node) = node {
-            let columns = &mut self.nodes[node].columns;
-            columns.push((column.ty, at));
-            if column.primary {
-                columns.rotate_right(1);
-            }
-        }
-        let builder = Builder::new(column.ty);
-        self.columns.push(Building { column, exists: false, builder });
+    /// Makes a sheet for the arrays of a field.
+    fn add_sheet(&mut self, s: usize, node: usize) -> usize {
+        let at = self.sheets.len();
+        let owner = &mut self.sheets[s];
+        let sub = owner.sub.of(&owner.nodes[node].path);
+        owner.nodes[node].child = Some(at);
+        let items = owner.nodes[node].items.clone();
+        let known = Known { sub, ..Known::default() };
+        let mut sheet = Sheet::new(known, &self.capabilities, self.layout);
+        sheet.planted(plant_items(items.as_ref()));
+        sheet.items = items;
+        self.sheets.push(sheet);
         at
     }
 
-    /// Takes back the value a field was given earlier in the current row.
-    fn clear(&mut self, node: usize) {
-        self.nodes[node].met = 0;
-        for &(_, at) in &self.nodes[node].columns {
-            self.columns[at].builder.truncate(self.rows);
+    /// Takes back the value a field was given earlier in the current row, with its members and
+    /// items.
+    fn clear(&mut self, s: usize, node: usize) {
+        self.sheets[s].clear(node);
+        if let Some(child) = self.sheets[s].nodes[node].child {
+            self.drop_rows_of(child, self.sheets[s].rows);
         }
-        self.extra.retain(|(owner, _)| *owner != node);
-        let members: Vec<usize> = match &self.nodes[node].fields {
-            Some(fields) => fields.children.iter().map(|child| child.node).collect(),
-            None => Vec::new(),
-        };
-        for member in members {
-            if self.nodes[member].met == self.rows + 1 {
-                self.clear(member);
-            }
+        for member in self.sheets[s].met_members(node) {
+            self.clear(s, member);
         }
     }
 
-    /// Writes the current row's fields without column to the overflow column.
-    fn overflow(&mut self) {
-        let mut object = vec![b'{'];
-        for (node, value) in std::mem::take(&mut self.extra) {
-            if object.len() > 1 {
-                object.push(b',');
-            }
-            let mut path = String::new();
-            for (level, part) in self.nodes[node].path.iter().enumerate() {
-                if level > 0 {
-                    path.push('.');
-                }
-                path.push_str(&part.replace('\\', "\\\\").replace('.', "\\."));
-            }
-            write_string(&mut object, &path);
-            object.push(b':');
-            object.extend_from_slice(value.as_bytes());
+    /// Drops the rows that hang from row `above` (and later ones) of the sheet before.
+    fn drop_rows_of(&mut self, s: usize, above: usize) {
+        let rows = self.sheets[s].above.partition_point(|&row| (row as usize) < above);
+        if rows == self.sheets[s].rows {
+            return;
         }
-        object.push(b'}');
-        let at = match self.overflow {
-            Some(at) => at,
-            None => {
-                let column = Column {
-                    path: Vec::new(),
-                    ty: ColumnType::Json,
-                    name: OVERFLOW.to_owned(),
-                    primary: true,
-                    description: Some("fields beyond the table's limit of columns".to_owned()),
-                };
-                let at = self.push_column(column, None);
-                self.overflow = Some(at);
-                at
-            }
-        };
-        let builder = &mut self.columns[at].builder;
-        builder.pad(self.rows);
-        builder.push_text(&String::from_utf8_lossy(&object));
+        self.sheets[s].truncate(rows);
+        let children: Vec<usize> =
+            self.sheets[s].nodes.iter().filter_map(|node| node.child).collect();
+        for child in children {
+            self.drop_rows_of(child, rows);
+        }
     }
 }
 
-/// Reads an array into a list; false (with items left to abandon) when an item is of another type.
-fn list(r: &mut Reader<'_>, builder: &mut Builder, item: Scalar) -> Result<bool, Refusal> {
-    let Some(items) = builder.items() else { return Ok(false) };
-    r.array()?;
-    while r.item()? {
-        match (r.peek()?, item) {
-            (Peek::Null, _) => {
-                r.null()?;
-                items.pad(items.len() + 1);
-            }
-            (Peek::String, Scalar::Text) => {
-                let text = r.string()?;
-                if text.escaped {
-                    items.push_text(&text.decode());
-                } else {
-                    items.push_text(text.raw);
-                }
-            }
-            (Peek::String, Scalar::DateTime) => match time::micros(r.string()?.raw) {
-                Some(micros) => items.push_int(micros),
-                None => return Ok(false),
-            },
-            (Peek::Number, Scalar::BigInt) => match number::integer(r.number()?) {
-                Some(value) => items.push_int(value),
-                None => return Ok(false),
-            },
-            (Peek::Number, Scalar::Double) => match number::exact_double(r.number()?) {
-                Some(value) => items.push_double(value),
-                None => return Ok(false),
-            },
-            (Peek::Bool, Scalar::Boolean) => items.push_bool(r.bool()?),
-            _ => return Ok(false),
-        }
+/// The front of a record, as far as rejected records are kept.
+pub fn kept(record: &str) -> String {
+    if record.len() <= REJECTED_BYTES {
+        return record.to_owned();
     }
-    builder.push_list();
-    Ok(true)
+    let mut end = REJECTED_BYTES;
+    while !record.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}… ({} bytes in all)", &record[..end], record.len())
+}
+
+/// A key for a record without one: a UUID of version 8 made of the stream and the record's
+/// sequence, so that the same record gets the same key whenever it is loaded.
+fn made_key(stream: u64, sequence: i64) -> String {
+    let sequence = sequence as u64;
+    let high = stream >> 16;
+    // Version 8, then variant 2: 122 bits are left, of which the sequence takes 64.
+    let a = (high >> 16) as u32;
+    let b = (high & 0xffff) as u16;
+    let c = 0x8000 | (sequence >> 52) as u16;
+    let d = 0x8000 | ((sequence >> 38) & 0x3fff) as u16;
+    let e = ((sequence & 0x3f_ffff_ffff) << 10) | (stream & 0x3ff);
+    format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
 }

@@ -10,4 +10,5 @@
 
 mod convert;
 mod hostile;
+mod subtables;
 mod support;

@@ -4,6 +4,8 @@
 mod connect;
 mod rounds;
 mod server;
+mod subtables;
 mod support;
 mod tables;
 mod upsert;
+mod versions;

@@ -14,6 +14,7 @@ use bobbin_core::schema::{Kind, Object, Schema};
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::tap::{Check, Context};
+use bobbin_load::shape::layout::Arrays;
 use bobbin_postgres::{Config, Postgres};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -22,11 +23,19 @@ use crate::server::Server;
 pub(crate) struct Place {
     pub(crate) server: Server,
     database: String,
+    /// Where arrays go.
+    pub(crate) arrays: Arrays,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { server: Server::start(), database: "postgres".to_owned() }
+        let arrays = Arrays::Columns;
+        Self { server: Server::start(), database: "postgres".to_owned(), arrays }
+    }
+
+    /// The same with arrays as tables of their own.
+    pub(crate) fn of_tables() -> Self {
+        Self { arrays: Arrays::Tables, ..Self::new() }
     }
 
     /// From now on in another database of the same server.
@@ -36,7 +45,9 @@ impl Place {
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config::new(self.server.host(), &self.database, "boss")
+        let mut config = Config::new(self.server.host(), &self.database, "boss");
+        config.layout.arrays = self.arrays;
+        config
     }
 
     pub(crate) fn open(&self, job: &str) -> Box<dyn Loader> {

@@ -1,0 +1,89 @@
+//! F-86: a table replaced as a whole, with keys and without.
+
+use bobbin_core::catalog::Stream;
+use bobbin_core::destination::{Loader, Receipt};
+
+use crate::support::{Place, numbered, segment, stream};
+
+/// Loads records of one version; `activates` after them.
+fn load(
+    loader: &mut Box<dyn Loader>,
+    stream: &Stream,
+    (job, number): (&str, u64),
+    (version, activates): (Option<i64>, bool),
+    records: &[&str],
+) -> Receipt {
+    let text = numbered(number as i64 * 100 + job.parse::<i64>().unwrap() * 10_000, records);
+    let mut segment = segment(stream, job, number, records.len() as u64);
+    segment.version = version;
+    segment.activates = activates;
+    loader.load(stream, &segment, &mut std::io::Cursor::new(text.as_bytes())).unwrap()
+}
+
+#[test]
+fn a_keyed_table_keeps_only_the_last_whole_version() {
+    let place = Place::of_tables();
+    let stream = stream();
+    let ids = || place.query("SELECT id, _sdc_table_version FROM crm.things ORDER BY id");
+    let mut loader = place.open("1");
+    let first = [r#"{"id":"a","tags":["x"]}"#, r#"{"id":"b","tags":["y"]}"#];
+    load(&mut loader, &stream, ("1", 1), (Some(100), false), &first);
+    loader.commit(None).unwrap();
+    assert_eq!(ids(), ["a | 100", "b | 100"], "the first rows ever show at once");
+    load(&mut loader, &stream, ("1", 2), (Some(100), true), &[]);
+    loader.commit(None).unwrap();
+    drop(loader);
+
+    // A version that never becomes whole removes nothing.
+    let mut loader = place.open("2");
+    load(&mut loader, &stream, ("2", 1), (Some(200), false), &[r#"{"id":"b"}"#]);
+    loader.commit(None).unwrap();
+    drop(loader);
+    assert_eq!(ids(), ["a | 100", "b | 200"]);
+
+    let mut loader = place.open("3");
+    load(&mut loader, &stream, ("3", 1), (Some(300), false), &[r#"{"id":"c","tags":["z"]}"#]);
+    let receipt = load(&mut loader, &stream, ("3", 2), (Some(300), true), &[r#"{"id":"b"}"#]);
+    assert_eq!((receipt.loaded, receipt.removed), (1, 1));
+    assert_eq!(ids(), ["a | 100", "b | 200"], "nobody sees it half replaced");
+    loader.commit(None).unwrap();
+    assert_eq!(ids(), ["b | 300", "c | 300"]);
+    assert_eq!(place.query("SELECT value FROM crm.things__tags"), ["z"]);
+
+    // Records of a version that is over are older than all that is there.
+    let receipt = load(&mut loader, &stream, ("3", 3), (Some(250), true), &[r#"{"id":"d"}"#]);
+    assert_eq!((receipt.loaded, receipt.superseded, receipt.removed), (0, 1, 0));
+    loader.commit(None).unwrap();
+    assert_eq!(ids(), ["b | 300", "c | 300"]);
+}
+
+#[test]
+fn a_table_without_keys_is_never_seen_half_replaced() {
+    let place = Place::of_tables();
+    let stream = Stream { key: Vec::new(), ..stream() };
+    let names = || place.query("SELECT name FROM crm.things ORDER BY name");
+    let tags = || place.query("SELECT value FROM crm.things__tags ORDER BY value");
+    let mut loader = place.open("1");
+    let first = [r#"{"name":"a","tags":["x"]}"#, r#"{"name":"b","tags":["y"]}"#];
+    load(&mut loader, &stream, ("1", 1), (Some(100), true), &first);
+    loader.commit(None).unwrap();
+    assert_eq!(names(), ["a", "b"]);
+
+    // Several rounds, a process that dies, and a new column on the way.
+    load(&mut loader, &stream, ("1", 2), (Some(200), false), &[r#"{"name":"lost","new":1}"#]);
+    loader.commit(None).unwrap();
+    drop(loader);
+    assert_eq!(names(), ["a", "b"]);
+    let mut loader = place.open("2");
+    load(&mut loader, &stream, ("2", 1), (Some(300), false), &[r#"{"name":"c","tags":["z"]}"#]);
+    loader.commit(None).unwrap();
+    assert_eq!((names(), tags()), (vec!["a".into(), "b".into()], vec!["x".into(), "y".into()]));
+    let receipt =
+        load(&mut loader, &stream, ("2", 2), (Some(300), true), &[r#"{"name":"d","newer":2}"#]);
+    assert_eq!(receipt.removed, 2);
+    loader.commit(None).unwrap();
+    assert_eq!((names(), tags()), (vec!["c".into(), "d".into()], vec!["z".into()]));
+    assert_eq!(place.query("SELECT newer FROM crm.things ORDER BY name"), ["null", "2"]);
+    let left = "SELECT count(*) FROM pg_tables WHERE tablename LIKE '\\_bobbin\\_next%'";
+    assert_eq!(place.one(left), "0");
+}
