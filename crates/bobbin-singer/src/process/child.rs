@@ -51,6 +51,8 @@ pub(super) struct Running {
     name: String,
     child: Child,
     stdin: Option<ChildStdin>,
+    /// Whether its input is ours to write.
+    fed: bool,
     events: Receiver<Event>,
     listener: Listener,
     idle: Duration,
@@ -105,6 +107,7 @@ impl Program {
             name: self.name(),
             child,
             stdin,
+            fed: feed,
             events,
             listener: Listener::new(self.name(), &self.secrets),
             idle: self.idle,
@@ -356,11 +359,10 @@ impl Running {
         } else {
             format!("{:.0} minutes", seconds / 60.0)
         };
+        // What passes is tried again by the engine; a target that hangs would hang again.
+        let kind = if self.fed { ErrorKind::Protocol } else { ErrorKind::Timeout };
         let error = self
-            .told(
-                ErrorKind::Timeout,
-                format!("`{}` did nothing for {idle} and was ended", self.name),
-            )
+            .told(kind, format!("`{}` did nothing for {idle} and was ended", self.name))
             .hint("if it may be silent for longer, raise idle_timeout_minutes");
         self.dismiss(log);
         error

@@ -88,6 +88,16 @@ impl<'a> Follower<'a> {
     /// Takes whole lines.
     pub(super) fn block(&mut self, block: &[u8]) -> Result<()> {
         self.now = self.cx.clock.now();
+        let read = self.lines(block);
+        // What stood before a line that is wrong is good.
+        let flushed = self.flush();
+        for (stream, records, bytes) in std::mem::take(&mut self.counts) {
+            self.cx.log.event(Event::Extracted { stream, records, bytes });
+        }
+        read.and(flushed)
+    }
+
+    fn lines(&mut self, block: &[u8]) -> Result<()> {
         for line in block.split_inclusive(|byte| *byte == b'\n') {
             self.line += 1;
             if line.len() > MOST_LINE {
@@ -98,10 +108,6 @@ impl<'a> Follower<'a> {
                 Ok(text) => self.message(text)?,
                 Err(error) => self.no_text(line, error.valid_up_to())?,
             }
-        }
-        self.flush()?;
-        for (stream, records, bytes) in std::mem::take(&mut self.counts) {
-            self.cx.log.event(Event::Extracted { stream, records, bytes });
         }
         Ok(())
     }

@@ -111,7 +111,7 @@ impl Bench {
 /// Asks until it is so, or until far too long.
 #[track_caller]
 pub(super) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     while !so() {
         assert!(Instant::now() < until, "{what} did not come about");
         std::thread::sleep(Duration::from_millis(20));

@@ -1,14 +1,13 @@
 //! A foreign target as a destination.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
-use std::path::PathBuf;
 
 use fake_kustomer::{Bounds, Simulator};
 use serde_json::Value;
 
 use super::{Bench, alive};
+use crate::singer::target_jsonl;
 use crate::support::{FAST, TABLES, tiny};
 
 /// Appends records to `<stream>.out`, in batches of `batch`, and prints states as `mode` says.
@@ -205,15 +204,6 @@ fn check_starts_the_target_without_input() {
     assert_eq!(bench.read("messages"), "");
     configure(&bench, "config = { status = 3 }");
     ask().assert(6, &["ended with status 3: no room"]);
-}
-
-/// Where `scripts/setup --with-tools` puts it.
-pub(super) fn target_jsonl() -> PathBuf {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map_or_else(|| PathBuf::from(env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    let path = cache.join("bobbin/tools/target-jsonl/bin/target-jsonl");
-    assert!(path.exists(), "{} is missing; run scripts/setup --with-tools", path.display());
-    path
 }
 
 /// A real one, from PyPI, with everything the simulator has.
