@@ -129,7 +129,7 @@ impl Engine {
         let save_state = |state: &State| ledger.save_state(connection, state, cx.clock.now());
         let recovered = resume(cx, &mut *loader, spool, rounds, &save_state, ends)?;
         let state = recovered.state.unwrap_or_default();
-        if state.bookmarks.is_empty() && ledger.state(connection)?.is_some() {
+        if state == State::default() && ledger.state(connection)?.is_some() {
             cx.log.event(Event::Notice {
                 level: Level::Warn,
                 stream: None,
@@ -344,31 +344,27 @@ fn conclude(
     ended: Timestamp,
 ) -> RunReport {
     let mut numbers = tally.into_numbers();
-    let mut tables = Vec::new();
-    for stream in ends.catalog.streams.iter().filter(|stream| selection.contains(&stream.name)) {
-        let mut table = numbers.tables.remove(&stream.name).unwrap_or_default().report;
-        table.stream = stream.name.to_string();
-        if let Some(receipt) = ends.loaded.streams.get(&stream.name) {
+    let mut table = |name: &StreamName| {
+        let mut table = numbers.tables.remove(name).unwrap_or_default().report;
+        table.stream = name.to_string();
+        if let Some(receipt) = ends.loaded.streams.get(name) {
             table.loaded = receipt.loaded;
             table.unchanged = receipt.superseded;
             table.removed = receipt.removed;
             table.rejected += receipt.rejected;
         }
-        let outcome = ends.outcomes.iter().find(|outcome| outcome.stream == stream.name);
+        let outcome = ends.outcomes.iter().find(|outcome| &outcome.stream == name);
         table.reached = outcome.and_then(|outcome| outcome.reached);
         (table.outcome, table.reason) = describe(outcome);
-        tables.push(table);
-    }
-    // Streams the credentials do not allow are not in the catalog but in the outcomes.
+        table
+    };
+    let chosen = ends.catalog.streams.iter().filter(|stream| selection.contains(&stream.name));
+    let mut tables: Vec<TableReport> = chosen.map(|stream| table(&stream.name)).collect();
+    // Streams that the credentials do not allow, or that a tap did not announce, are not in the
+    // catalog but in the outcomes.
     for outcome in &ends.outcomes {
         if ends.catalog.stream(&outcome.stream).is_none() {
-            let (word, reason) = describe(Some(outcome));
-            tables.push(TableReport {
-                stream: outcome.stream.to_string(),
-                outcome: word,
-                reason,
-                ..TableReport::default()
-            });
+            tables.push(table(&outcome.stream));
         }
     }
     let all_complete =

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
+use crate::cli::Format;
+
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -50,85 +52,117 @@ impl Setting {
     }
 }
 
-/// What the program can do, in Meltano's words.
-pub const CAPABILITIES: [&str; 6] = ["catalog", "properties", "discover", "state", "about", "test"];
+/// What a tap of ours can do, in Meltano's words.
+pub const TAP: [&str; 6] = ["catalog", "properties", "discover", "state", "about", "test"];
 
-/// `--about --format json`.
-pub fn json_text(name: &str, version: &str, description: &str, settings: &[Setting]) -> String {
-    let mut properties = Map::new();
-    for setting in settings {
-        let mut schema = Map::new();
-        let kind = match setting.kind {
-            SettingKind::Text | SettingKind::DateTime => "string",
-            SettingKind::Integer => "integer",
-            SettingKind::Number => "number",
-            SettingKind::Boolean => "boolean",
-        };
-        let kinds = if setting.required { json!([kind]) } else { json!([kind, "null"]) };
-        schema.insert("type".into(), kinds);
-        if setting.kind == SettingKind::DateTime {
-            schema.insert("format".into(), "date-time".into());
-        }
-        schema.insert("title".into(), title(setting.name).into());
-        schema.insert("description".into(), setting.description.into());
-        if let Some(default) = setting.default {
-            let value = serde_json::from_str(default).unwrap_or(Value::from(default));
-            schema.insert("default".into(), value);
-        }
-        if setting.secret {
-            schema.insert("secret".into(), true.into());
-            schema.insert("writeOnly".into(), true.into());
-        }
-        properties.insert(setting.name.into(), schema.into());
-    }
-    let required: Vec<&str> =
-        settings.iter().filter(|setting| setting.required).map(|setting| setting.name).collect();
-    let about = json!({
-        "name": name,
-        "description": description,
-        "version": version,
-        "sdk_version": null,
-        "supported_python_versions": null,
-        "capabilities": CAPABILITIES,
-        "settings": {"type": "object", "properties": properties, "required": required,
-            "additionalProperties": true},
-    });
-    format!("{about:#}\n")
+/// What a target of ours can do, in Meltano's words.
+pub const TARGET: [&str; 3] = ["about", "batch", "target-schema"];
+
+/// A program, as it describes itself.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// What it does, in a sentence.
+    pub description: &'a str,
+    /// What it can do, in Meltano's words.
+    pub capabilities: &'a [&'a str],
+    /// What can be set.
+    pub settings: &'a [Setting],
 }
 
-/// `--about --format markdown`.
-pub fn markdown(name: &str, description: &str, settings: &[Setting]) -> String {
-    let mut text = format!("# `{name}`\n\n{description}\n\n## Capabilities\n\n");
-    for capability in CAPABILITIES {
-        let _ = writeln!(text, "* `{capability}`");
-    }
-    text.push_str("\n## Settings\n\n| Setting | Required | Default | Description |\n");
-    text.push_str("|:--------|:--------:|:-------:|:------------|\n");
-    for setting in settings {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} |",
-            setting.name,
-            if setting.required { "True" } else { "False" },
-            setting.default.unwrap_or("None"),
-            setting.description
-        );
-    }
-    text
-}
-
-/// `--about`.
-pub fn plain(name: &str, version: &str, description: &str, settings: &[Setting]) -> String {
-    let mut text = format!("{name} v{version}\n{description}\n\nSettings:\n");
-    for setting in settings {
-        let required = if setting.required { " (required)" } else { "" };
-        let _ = write!(text, "  {}{required}: {}", setting.name, setting.description);
-        if let Some(default) = setting.default {
-            let _ = write!(text, " Default: {default}.");
+impl About<'_> {
+    /// The text in that form; for people when none is asked for.
+    pub fn text(&self, format: Option<Format>) -> String {
+        match format {
+            Some(Format::Json) => self.json(),
+            Some(Format::Markdown) => self.markdown(),
+            None => self.plain(),
         }
-        text.push('\n');
     }
-    text
+
+    fn json(&self) -> String {
+        let Self { name, version, description, capabilities, settings } = *self;
+        let mut properties = Map::new();
+        for setting in settings {
+            let mut schema = Map::new();
+            let kind = match setting.kind {
+                SettingKind::Text | SettingKind::DateTime => "string",
+                SettingKind::Integer => "integer",
+                SettingKind::Number => "number",
+                SettingKind::Boolean => "boolean",
+            };
+            let kinds = if setting.required { json!([kind]) } else { json!([kind, "null"]) };
+            schema.insert("type".into(), kinds);
+            if setting.kind == SettingKind::DateTime {
+                schema.insert("format".into(), "date-time".into());
+            }
+            schema.insert("title".into(), title(setting.name).into());
+            schema.insert("description".into(), setting.description.into());
+            if let Some(default) = setting.default {
+                let value = serde_json::from_str(default).unwrap_or(Value::from(default));
+                schema.insert("default".into(), value);
+            }
+            if setting.secret {
+                schema.insert("secret".into(), true.into());
+                schema.insert("writeOnly".into(), true.into());
+            }
+            properties.insert(setting.name.into(), schema.into());
+        }
+        let required: Vec<&str> = settings
+            .iter()
+            .filter(|setting| setting.required)
+            .map(|setting| setting.name)
+            .collect();
+        let about = json!({
+            "name": name,
+            "description": description,
+            "version": version,
+            "sdk_version": null,
+            "supported_python_versions": null,
+            "capabilities": capabilities,
+            "settings": {"type": "object", "properties": properties, "required": required,
+                "additionalProperties": true},
+        });
+        format!("{about:#}\n")
+    }
+
+    fn markdown(&self) -> String {
+        let Self { name, description, capabilities, settings, .. } = *self;
+        let mut text = format!("# `{name}`\n\n{description}\n\n## Capabilities\n\n");
+        for capability in capabilities {
+            let _ = writeln!(text, "* `{capability}`");
+        }
+        text.push_str("\n## Settings\n\n| Setting | Required | Default | Description |\n");
+        text.push_str("|:--------|:--------:|:-------:|:------------|\n");
+        for setting in settings {
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} |",
+                setting.name,
+                if setting.required { "True" } else { "False" },
+                setting.default.unwrap_or("None"),
+                setting.description
+            );
+        }
+        text
+    }
+
+    fn plain(&self) -> String {
+        let Self { name, version, description, settings, .. } = *self;
+        let mut text = format!("{name} v{version}\n{description}\n\nSettings:\n");
+        for setting in settings {
+            let required = if setting.required { " (required)" } else { "" };
+            let _ = write!(text, "  {}{required}: {}", setting.name, setting.description);
+            if let Some(default) = setting.default {
+                let _ = write!(text, " Default: {default}.");
+            }
+            text.push('\n');
+        }
+        text
+    }
 }
 
 /// `start_date` is `Start date`.

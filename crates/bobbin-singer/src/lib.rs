@@ -5,12 +5,15 @@
 //! tap; [`target::Target`] makes any destination a Singer target.
 
 pub mod about;
+pub mod batch;
 pub mod catalog;
 pub mod cli;
 pub mod config;
 mod conform;
+mod lines;
 pub mod logs;
 pub mod message;
+pub mod process;
 pub mod program;
 pub mod reader;
 pub mod schema;

@@ -17,8 +17,8 @@ use clap::{CommandFactory, FromArgMatches};
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::about::{self, Setting};
-use crate::cli::{Flags, Format, Test};
+use crate::about::{self, About, Setting};
+use crate::cli::{Flags, Test};
 use crate::logs::SingerLog;
 use crate::writer::MessageWriter;
 use crate::{catalog, config, state};
@@ -80,11 +80,8 @@ fn act(program: &Program, flags: &Flags, log: &SingerLog) -> Result<bool> {
         return Ok(true);
     }
     if flags.about {
-        let text = match flags.format {
-            Some(Format::Json) => about::json_text(name, version, description, settings),
-            Some(Format::Markdown) => about::markdown(name, description, settings),
-            None => about::plain(name, version, description, settings),
-        };
+        let capabilities = &about::TAP;
+        let text = About { name, version, description, capabilities, settings }.text(flags.format);
         print(text.as_bytes())?;
         return Ok(true);
     }

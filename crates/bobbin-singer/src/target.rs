@@ -5,7 +5,7 @@
 //! before them is printed. So no printed state ever runs ahead, and nothing is kept on disk.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Cursor, Read, Write};
+use std::io::{Cursor, Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,14 +14,17 @@ use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::Stream;
 use bobbin_core::destination::{Destination, Loader};
 use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
+use bobbin_core::json::write_string;
 use bobbin_core::report::{Event, Level};
 use bobbin_core::segment::Segment;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Party, Result};
 use jiff::Timestamp;
 
+use crate::batch::Batch;
+use crate::lines;
 use crate::message;
-use crate::reader::{self, Message};
+use crate::reader::{self, Message, RecordText};
 
 /// Bytes of waiting records after which they are made durable.
 const MOST_BYTES: usize = 48 << 20;
@@ -29,14 +32,8 @@ const MOST_BYTES: usize = 48 << 20;
 /// How old a waiting record may get.
 const MOST_AGE: Duration = Duration::from_mins(1);
 
-/// Bytes of one line that are too many for any record.
-const MOST_LINE: usize = 256 << 20;
-
 /// Attempts at making records durable, with longer and longer waits between.
 const ATTEMPTS: u32 = 5;
-
-/// Bytes handed from the reading thread at once.
-const BLOCK: usize = 256 << 10;
 
 /// Where messages go.
 pub struct Target<'a> {
@@ -57,6 +54,8 @@ pub struct Summary {
     pub superseded: u64,
     /// Records set aside.
     pub rejected: u64,
+    /// Rows of older table versions that were removed.
+    pub removed: u64,
 }
 
 impl Target<'_> {
@@ -87,25 +86,8 @@ impl Target<'_> {
 
 /// Sends whole lines, many at once.
 fn read(input: Box<dyn Read + Send>, blocks: &SyncSender<Result<Vec<u8>>>) {
-    let mut input = BufReader::with_capacity(BLOCK, input);
-    loop {
-        let mut block = Vec::with_capacity(BLOCK);
-        let whole = loop {
-            match input.read_until(b'\n', &mut block) {
-                Err(error) => break Err(Error::io("cannot read the input", error)),
-                Ok(0) => break Ok(false),
-                // Do not wait for more than is there.
-                Ok(_) if block.len() >= BLOCK || input.buffer().is_empty() => break Ok(true),
-                Ok(_) => {}
-            }
-        };
-        let (sent, more) = match whole {
-            Err(error) => (blocks.send(Err(error)), false),
-            Ok(more) => (blocks.send(Ok(block)), more),
-        };
-        if sent.is_err() || !more {
-            return;
-        }
+    if let Err(error) = lines::blocks(input, |block| blocks.send(Ok(block)).is_ok()) {
+        let _ = blocks.send(Err(Error::io("cannot read the input", error)));
     }
 }
 
@@ -114,6 +96,21 @@ struct Waiting {
     stream: Stream,
     lines: Vec<u8>,
     records: u64,
+    rejected: u64,
+    /// Of all its records: those of another version wait until these are durable.
+    version: Option<i64>,
+    /// Whether rows of other versions are to go.
+    activates: bool,
+}
+
+impl Waiting {
+    fn new(stream: Stream) -> Self {
+        Self { stream, lines: Vec::new(), records: 0, rejected: 0, version: None, activates: false }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records + self.rejected == 0 && !self.activates
+    }
 }
 
 struct Session<'a> {
@@ -182,17 +179,26 @@ impl<'a> Session<'a> {
     fn block(&mut self, block: &[u8]) -> Result<()> {
         for line in block.split_inclusive(|byte| *byte == b'\n') {
             self.line += 1;
-            if line.len() > MOST_LINE {
-                return Err(self.refused(format!("has {} bytes", line.len())));
-            }
-            let text = std::str::from_utf8(line).map_err(|error| {
-                self.refused(format!("is not UTF-8 at byte {}", error.valid_up_to()))
-            })?;
-            if !text.trim().is_empty() {
-                self.message(text)?;
+            match std::str::from_utf8(line) {
+                Ok(text) if text.trim().is_empty() => {}
+                Ok(text) => self.message(text)?,
+                Err(error) => self.no_text(line, error.valid_up_to())?,
             }
         }
         Ok(())
+    }
+
+    /// A line that is not UTF-8: a record of a known stream is set aside, anything else refused.
+    fn no_text(&mut self, line: &[u8], at: usize) -> Result<()> {
+        let text = String::from_utf8_lossy(line);
+        match reader::parse(&text) {
+            Ok(Message::Record { stream, record, extracted, version }) => {
+                let (RecordText::Good(record) | RecordText::Bad(record, _)) = record;
+                let reason = "the record holds bytes that are not UTF-8";
+                self.set_aside(&stream.into(), record, reason, extracted, version)
+            }
+            _ => Err(self.refused(format!("is not UTF-8 at byte {at}"))),
+        }
     }
 
     fn refused(&self, what: impl AsRef<str>) -> Error {
@@ -202,8 +208,8 @@ impl<'a> Session<'a> {
 
     fn message(&mut self, line: &str) -> Result<()> {
         match reader::parse(line).map_err(|what| self.refused(what))? {
-            Message::Record { stream, record, extracted } => {
-                self.record(&stream.into(), record, extracted)
+            Message::Record { stream, record, extracted, version } => {
+                self.record(&stream.into(), record, extracted, version)
             }
             Message::Schema(stream) => self.schema(*stream),
             Message::State(value) => {
@@ -211,17 +217,8 @@ impl<'a> Session<'a> {
                 // A state with nothing before it is durable already.
                 if self.records == 0 { self.print_state() } else { Ok(()) }
             }
-            Message::ActivateVersion(stream) => {
-                self.warn_once(format!(
-                    "{stream}: ACTIVATE_VERSION is not carried out; rows that are gone in the \
-                     source stay"
-                ));
-                Ok(())
-            }
-            Message::Batch(stream) => Err(self.refused(format!(
-                "is a BATCH of `{stream}`, which cannot be read; take batch_config out of the \
-                 tap's settings"
-            ))),
+            Message::ActivateVersion { stream, version } => self.activate(&stream.into(), version),
+            Message::Batch(batch) => self.batch(&batch),
             Message::Other(kind) => {
                 self.warn_once(format!("messages of type {kind} are ignored"));
                 Ok(())
@@ -255,36 +252,121 @@ impl<'a> Session<'a> {
             self.loader = open(self.target, &self.cx, &self.job)?;
         }
         let name = stream.name.clone();
-        self.streams.insert(name, Waiting { stream, lines: Vec::new(), records: 0 });
+        self.streams.insert(name, Waiting::new(stream));
         Ok(())
+    }
+
+    /// Records in files, as if they had come inline.
+    fn batch(&mut self, batch: &Batch) -> Result<()> {
+        let stream = StreamName::from(batch.stream.as_str());
+        batch.read(&mut |line| match std::str::from_utf8(line) {
+            Ok(text) if text.starts_with('{') => {
+                self.record(&stream, reader::judge(text), batch.extracted, batch.version)
+            }
+            Ok(_) => Err(self.refused("is a BATCH with a file that holds no JSON objects")),
+            Err(_) => self.set_aside(
+                &stream,
+                &String::from_utf8_lossy(line),
+                "the record holds bytes that are not UTF-8",
+                batch.extracted,
+                batch.version,
+            ),
+        })
+    }
+
+    /// What waits becomes durable, and rows of other versions go with it.
+    fn activate(&mut self, stream: &StreamName, version: i64) -> Result<()> {
+        let waiting = self.waiting("n ACTIVATE_VERSION", stream, Some(version))?;
+        waiting.version = Some(version);
+        waiting.activates = true;
+        self.flush()
+    }
+
+    /// What waits of a stream, with nothing of another version among it.
+    fn waiting(
+        &mut self,
+        what: &str,
+        stream: &StreamName,
+        version: Option<i64>,
+    ) -> Result<&mut Waiting> {
+        let other = match self.streams.get(stream) {
+            None => {
+                return Err(self.refused(format!("is a{what} of `{stream}` before its SCHEMA")));
+            }
+            Some(waiting) => !waiting.is_empty() && waiting.version != version,
+        };
+        if other {
+            self.flush()?;
+        }
+        self.streams.get_mut(stream).ok_or_else(|| Error::bug("a stream was there and is not"))
     }
 
     fn record(
         &mut self,
         stream: &StreamName,
-        record: &str,
+        record: RecordText<'_>,
         extracted: Option<Timestamp>,
+        version: Option<i64>,
     ) -> Result<()> {
-        let Some(waiting) = self.streams.get_mut(stream) else {
-            return Err(self.refused(format!("is a RECORD of `{stream}` before its SCHEMA")));
+        let record = match record {
+            RecordText::Good(record) => record,
+            RecordText::Bad(record, error) => {
+                let reason = format!("the record cannot be read: {error}");
+                return self.set_aside(stream, record, &reason, extracted, version);
+            }
         };
+        self.line_of(stream, extracted, version, |waiting| {
+            let rest = record[1..].trim_start();
+            if !rest.starts_with('}') {
+                waiting.lines.push(b',');
+            }
+            waiting.lines.extend_from_slice(rest.as_bytes());
+            waiting.records += 1;
+        })
+    }
+
+    /// A record that cannot be taken, with its reason.
+    fn set_aside(
+        &mut self,
+        stream: &StreamName,
+        record: &str,
+        reason: &str,
+        extracted: Option<Timestamp>,
+        version: Option<i64>,
+    ) -> Result<()> {
+        self.line_of(stream, extracted, version, |waiting| {
+            waiting.lines.extend_from_slice(b",\"_sdc_rejected\":{\"reason\":");
+            write_string(&mut waiting.lines, reason);
+            waiting.lines.extend_from_slice(b",\"record\":");
+            write_string(&mut waiting.lines, record);
+            waiting.lines.extend_from_slice(b"}}");
+            waiting.rejected += 1;
+        })
+    }
+
+    /// Adds a line to those that wait (`segment.rs` of the core has its form).
+    fn line_of(
+        &mut self,
+        stream: &StreamName,
+        extracted: Option<Timestamp>,
+        version: Option<i64>,
+        rest: impl FnOnce(&mut Waiting),
+    ) -> Result<()> {
         let extracted = extracted.unwrap_or_else(|| self.cx.clock.now());
-        let lines = &mut waiting.lines;
-        let start = lines.len();
-        lines.extend_from_slice(b"{\"_sdc_extracted_at\":\"");
-        lines.extend_from_slice(message::instant(extracted).as_bytes());
-        lines.extend_from_slice(format!("\",\"_sdc_sequence\":{}", self.sequence).as_bytes());
-        let rest = record[1..].trim_start();
-        if !rest.starts_with('}') {
-            lines.push(b',');
-        }
-        lines.extend_from_slice(rest.as_bytes());
-        lines.push(b'\n');
-        waiting.records += 1;
+        let sequence = self.sequence;
+        let waiting = self.waiting(" RECORD", stream, version)?;
+        waiting.version = version;
+        let start = waiting.lines.len();
+        waiting.lines.extend_from_slice(b"{\"_sdc_extracted_at\":\"");
+        waiting.lines.extend_from_slice(message::instant(extracted).as_bytes());
+        waiting.lines.extend_from_slice(format!("\",\"_sdc_sequence\":{sequence}").as_bytes());
+        rest(waiting);
+        waiting.lines.push(b'\n');
+        let added = waiting.lines.len() - start;
         self.sequence += 1;
         self.records += 1;
         self.summary.received += 1;
-        self.bytes += lines.len() - start;
+        self.bytes += added;
         self.since.get_or_insert_with(Instant::now);
         let most = self.target.destination.rows_per_commit().max(1);
         if self.bytes >= MOST_BYTES || self.records >= most { self.flush() } else { Ok(()) }
@@ -292,7 +374,7 @@ impl<'a> Session<'a> {
 
     /// Makes everything that waits durable and prints the state that covers it.
     fn flush(&mut self) -> Result<()> {
-        if self.records > 0 {
+        if self.streams.values().any(|waiting| !waiting.is_empty()) {
             let mut attempt = 1;
             loop {
                 match self.load() {
@@ -325,7 +407,7 @@ impl<'a> Session<'a> {
         let mut now = Summary::default();
         let mut notices = Vec::new();
         for name in &self.order {
-            let Some(waiting) = self.streams.get(name).filter(|waiting| waiting.records > 0) else {
+            let Some(waiting) = self.streams.get(name).filter(|waiting| !waiting.is_empty()) else {
                 continue;
             };
             self.segments += 1;
@@ -333,10 +415,10 @@ impl<'a> Session<'a> {
                 id: SegmentId { job: self.job.clone(), number: self.segments },
                 stream: name.clone(),
                 records: waiting.records,
-                rejected: 0,
+                rejected: waiting.rejected,
                 bytes: waiting.lines.len() as u64,
-                version: None,
-                activates: false,
+                version: waiting.version,
+                activates: waiting.activates,
                 state: None,
             };
             let mut lines = Cursor::new(waiting.lines.as_slice());
@@ -344,6 +426,7 @@ impl<'a> Session<'a> {
             now.loaded += receipt.loaded;
             now.superseded += receipt.superseded;
             now.rejected += receipt.rejected;
+            now.removed += receipt.removed;
             notices.extend(receipt.changes.into_iter().map(|change| (Level::Info, change)));
             if receipt.rejected > 0 {
                 notices.push((
@@ -359,6 +442,7 @@ impl<'a> Session<'a> {
         self.summary.loaded += now.loaded;
         self.summary.superseded += now.superseded;
         self.summary.rejected += now.rejected;
+        self.summary.removed += now.removed;
         for (level, message) in notices {
             self.cx.log.event(Event::Notice { level, stream: None, message });
         }
@@ -369,6 +453,9 @@ impl<'a> Session<'a> {
         for waiting in self.streams.values_mut() {
             waiting.lines.clear();
             waiting.records = 0;
+            waiting.rejected = 0;
+            waiting.version = None;
+            waiting.activates = false;
         }
         self.bytes = 0;
         self.records = 0;

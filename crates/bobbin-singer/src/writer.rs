@@ -69,6 +69,11 @@ impl<'a, W: Write> MessageWriter<'a, W> {
         }
     }
 
+    /// Where messages go.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Whether the other end of the pipe went away: stop, and say nothing.
     pub fn reader_is_gone(&self) -> bool {
         self.reader_gone

@@ -185,41 +185,45 @@ impl Part {
     /// A setting that may be text, `{ env = "NAME" }` or `{ file = "path" }`.
     pub(crate) fn secret(&self, key: &str) -> Result<Option<Secret>> {
         let Some(value) = self.settings.get(key) else { return Ok(None) };
-        let wrong = || {
-            Error::config(format!("`{key}` of `{}` is neither text nor a reference", self.name))
-                .hint(format!(
-                    "write {key} = {{ env = \"NAME\" }} or {key} = {{ file = \"path\" }}"
-                ))
-        };
         let text = match value {
             toml::Value::String(text) => text.clone(),
-            toml::Value::Table(table) if table.len() == 1 => match table.iter().next() {
-                Some((kind, toml::Value::String(name))) if kind == "env" => {
-                    std::env::var(name).map_err(|_| {
-                        Error::config(format!(
-                            "`{key}` of `{}` is in the environment variable {name}, which is not set",
-                            self.name
-                        ))
-                        .hint(format!("export {name}=… and run again"))
-                    })?
-                }
-                Some((kind, toml::Value::String(file))) if kind == "file" => {
-                    let path = self.base.join(file);
-                    std::fs::read_to_string(&path).map_err(|error| {
-                        Error::config(format!("cannot read `{key}` of `{}` from its file", self.name))
-                            .with("path", path.display())
-                            .caused_by(error)
-                    })?
-                }
-                _ => return Err(wrong()),
-            },
-            _ => return Err(wrong()),
+            other => self.referred(key, other)?.ok_or_else(|| {
+                Error::config(format!("`{key}` of `{}` is neither text nor a reference", self.name))
+                    .hint(format!(
+                        "write {key} = {{ env = \"NAME\" }} or {key} = {{ file = \"path\" }}"
+                    ))
+            })?,
         };
         let text = text.trim();
         if text.is_empty() {
             return Err(Error::config(format!("`{key}` of `{}` is empty", self.name)));
         }
         Ok(Some(Secret::new(text)))
+    }
+
+    /// What `{ env = "NAME" }` or `{ file = "path" }` stands for; none when it is neither.
+    pub(crate) fn referred(&self, key: &str, value: &toml::Value) -> Result<Option<String>> {
+        let toml::Value::Table(table) = value else { return Ok(None) };
+        match table.iter().next().filter(|_| table.len() == 1) {
+            Some((kind, toml::Value::String(name))) if kind == "env" => {
+                std::env::var(name).map(Some).map_err(|_| {
+                    Error::config(format!(
+                        "`{key}` of `{}` is in the environment variable {name}, which is not set",
+                        self.name
+                    ))
+                    .hint(format!("export {name}=… and run again"))
+                })
+            }
+            Some((kind, toml::Value::String(file))) if kind == "file" => {
+                let path = self.base.join(file);
+                std::fs::read_to_string(&path).map(Some).map_err(|error| {
+                    Error::config(format!("cannot read `{key}` of `{}` from its file", self.name))
+                        .with("path", path.display())
+                        .caused_by(error)
+                })
+            }
+            _ => Ok(None),
+        }
     }
 }
 

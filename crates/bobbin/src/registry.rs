@@ -1,8 +1,13 @@
 //! The one list of taps and destinations.
 
+mod singer;
+
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bobbin_core::destination::Destination;
+use bobbin_core::report::JobLog;
 use bobbin_core::tap::Tap;
 use bobbin_core::{Error, Result};
 use bobbin_duckdb::DuckDb;
@@ -29,21 +34,35 @@ pub(crate) fn tap(part: &Part) -> Result<Box<dyn Tap>> {
             })?;
             Ok(Box::new(KustomerTap::new(config)))
         }
+        "singer" => singer::tap(part),
         other => {
             Err(Error::config(format!("source `{}` has an unknown type `{other}`", part.name))
-                .hint("there is: kustomer"))
+                .hint("there are: kustomer, singer"))
         }
     }
 }
 
-/// The destination of the file.
-pub(crate) fn destination(part: &Part) -> Result<Box<dyn Destination>> {
+/// The destination of the file. What a foreign target confirmed is kept below `home`; what it says
+/// goes to `log`.
+pub(crate) fn destination(
+    part: &Part,
+    home: &Path,
+    log: Arc<dyn JobLog>,
+) -> Result<Box<dyn Destination>> {
+    match part.kind.as_str() {
+        "singer" => singer::target(part, home, log),
+        _ => own_destination(part),
+    }
+}
+
+/// One of bobbin's own destinations.
+pub(crate) fn own_destination(part: &Part) -> Result<Box<dyn Destination>> {
     match part.kind.as_str() {
         "duckdb" => Ok(Box::new(DuckDb::new(duckdb(part)?))),
         "postgres" => Ok(Box::new(Postgres::new(postgres(part)?))),
         other => {
             Err(Error::config(format!("destination `{}` has an unknown type `{other}`", part.name))
-                .hint("there are: duckdb, postgres"))
+                .hint("there are: duckdb, postgres, singer"))
         }
     }
 }

@@ -11,6 +11,7 @@ use bobbin_core::catalog::Stream;
 use bobbin_core::crash;
 use bobbin_core::id::{JobId, SegmentId, StreamName};
 use bobbin_core::record::{Records, Rejected};
+use bobbin_core::schema::{Kind, Object, Schema};
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::tap::Output;
@@ -261,8 +262,14 @@ impl SpoolWriter {
 
 impl Output for SpoolWriter {
     fn schema(&mut self, stream: &Stream) -> Result<()> {
-        // A manifest holds one shape: what was written under the old one is sealed with it only
-        // if the new one is not a mere extension; ours always is, so the last one serves.
+        // A manifest holds one shape. What was written under the old one is sealed with it, unless
+        // the new one merely extends it: then that serves for both.
+        let extends = |old: &Stream| old.key == stream.key && grown(&old.fields, &stream.fields);
+        if self.open.as_ref().is_some_and(|open| open.stream == stream.name)
+            && self.streams.get(&stream.name).is_some_and(|old| !extends(old))
+        {
+            self.seal()?;
+        }
         self.streams.insert(stream.name.clone(), stream.clone());
         Ok(())
     }
@@ -316,6 +323,19 @@ impl Output for SpoolWriter {
     fn state(&mut self, state: &State) -> Result<()> {
         self.state = Some(state.clone());
         Ok(())
+    }
+}
+
+/// Whether `new` declares everything that `old` does, in the same way.
+fn grown(old: &Object, new: &Object) -> bool {
+    old.properties.iter().all(|(name, old)| new.property(name).is_some_and(|new| same(old, new)))
+}
+
+fn same(old: &Schema, new: &Schema) -> bool {
+    match (&old.kind, &new.kind) {
+        (Kind::Object(old), Kind::Object(new)) => old.is_map() == new.is_map() && grown(old, new),
+        (Kind::Array(old), Kind::Array(new)) => same(old, new),
+        (old, new) => old == new,
     }
 }
 

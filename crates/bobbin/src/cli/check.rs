@@ -1,6 +1,7 @@
 //! `bobbin check`: tries both ends, changes nothing.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use bobbin_core::clock::SystemClock;
 use bobbin_core::report::NoLog;
@@ -28,7 +29,8 @@ impl Check {
         let stop = Stop::on_signals();
         let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &NoLog };
         let source = registry::tap(&connection.source).and_then(|tap| tap.check(&cx));
-        let destination = registry::destination(&connection.destination)
+        let log = Arc::new(NoLog);
+        let destination = registry::destination(&connection.destination, &config.home, log)
             .and_then(|place| place.check(&cx).map_err(|error| error.of(Party::Destination)));
         match session.format {
             Format::Text => show(connection, &source, &destination),

@@ -1,6 +1,7 @@
 //! `bobbin run`: one job.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use bobbin_core::Result;
 use bobbin_core::clock::SystemClock;
@@ -35,10 +36,11 @@ impl Run {
         let config = session.config()?;
         let connection = config.connection(self.connection.as_deref())?;
         let mut tap = registry::tap(&connection.source)?;
-        let destination = registry::destination(&connection.destination)?;
+        let progress = Arc::new(Progress::new(session.format, self.verbose));
+        let destination =
+            registry::destination(&connection.destination, &config.home, progress.clone())?;
         let stop = Stop::on_signals();
-        let progress = Progress::new(session.format, self.verbose);
-        let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &progress };
+        let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &*progress };
         let report = Engine::new(&config.home).run(
             cx,
             RunRequest {

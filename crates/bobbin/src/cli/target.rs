@@ -1,16 +1,20 @@
 //! `bobbin target`: a Singer target over any destination.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 
 use bobbin_core::clock::SystemClock;
 use bobbin_core::report::Level;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Result};
-use bobbin_singer::config::json_file;
+use bobbin_singer::about::{self, About, Setting, SettingKind};
+use bobbin_singer::cli::Format;
+use bobbin_singer::config;
 use bobbin_singer::logs::SingerLog;
 use bobbin_singer::target::Target as SingerTarget;
-use clap::Args;
+use clap::{ArgAction, Args, Parser};
 use serde_json::Value;
 
 use super::{Session, Stop};
@@ -19,120 +23,226 @@ use crate::{exit, registry};
 
 /// Load Singer messages from standard input; print states once their records are durable
 #[derive(Args)]
-#[command(after_help = concat!(
-    "Examples:\n",
-    "  tap-anything --config tap.json | bobbin target duckdb --config target.json\n",
-    "  bobbin target postgres --config target.json --input messages.jsonl\n",
-    "\n",
-    "The file given with --config is JSON: the settings of the destination as in bobbin.toml, and\n",
-    "`default_target_schema` (or `schema`) for the schema, `singer` when absent.\n",
-))]
+#[command(disable_help_flag = true)]
 pub(super) struct Target {
+    /// What to load into, and the flags of a Singer target: bobbin target --help
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "DESTINATION")]
+    rest: Vec<OsString>,
+}
+
+/// A target's flags are Singer's, not those of bobbin's other verbs.
+#[derive(Parser)]
+#[command(
+    name = "bobbin target",
+    about = "Load Singer messages from standard input; print states once their records are durable",
+    disable_version_flag = true,
+    after_help = concat!(
+        "Examples:\n",
+        "  tap-anything --config tap.json | bobbin target duckdb --config target.json\n",
+        "  bobbin target postgres --config target.json --input messages.jsonl\n",
+        "  target-bobbin-duckdb --config target.json          the same as a program of its own\n",
+        "\n",
+        "The config is JSON: the settings of the destination as in bobbin.toml, and\n",
+        "`default_target_schema` (or `schema`) for the schema, `singer` when absent.\n",
+    )
+)]
+struct Flags {
     /// What to load into: duckdb or postgres
     destination: String,
 
+    /// Config file (JSON); may be repeated, later files win. The word ENV adds settings from the
+    /// environment, which win over files: TARGET_BOBBIN_DUCKDB_PATH for `path`
+    #[arg(short, long, value_name = "FILE")]
+    config: Vec<String>,
+
     /// Read messages from a file in place of standard input
     #[arg(long, value_name = "FILE")]
-    input: Option<std::path::PathBuf>,
+    input: Option<PathBuf>,
+
+    /// Describe the program and its settings, and leave
+    #[arg(long)]
+    about: bool,
+
+    /// Format of --about
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// Print the version and leave
+    #[arg(short = 'V', long, action = ArgAction::SetTrue)]
+    version: bool,
 }
 
 impl Target {
     /// To a Singer runner a status is 0 or 1, and the reason a CRITICAL line.
     pub(super) fn run(&self, session: &Session) -> u8 {
-        let log = SingerLog::stderr(SingerLog::level_from_env("bobbin"));
-        match self.load(session, &log) {
-            Ok(summary) => {
-                log.say(Level::Info, &summary);
-                exit::OK
+        let words = [OsString::from("bobbin target")].into_iter().chain(self.rest.iter().cloned());
+        let mut flags = match Flags::try_parse_from(words) {
+            Ok(flags) => flags,
+            Err(error) => {
+                let status = if error.use_stderr() { exit::CONFIG } else { exit::OK };
+                let _ = error.print();
+                return status;
             }
+        };
+        // Said before the destination, it was taken for bobbin's own.
+        if flags.config.is_empty() && session.config != std::path::Path::new("bobbin.toml") {
+            flags.config.push(session.config.to_string_lossy().into_owned());
+        }
+        let log = SingerLog::stderr(SingerLog::level_from_env("bobbin"));
+        match act(&flags, &log) {
+            Ok(()) => exit::OK,
             Err(error) => {
                 log.critical(&error);
                 exit::BUG
             }
         }
     }
-
-    fn load(&self, session: &Session, log: &SingerLog) -> Result<String> {
-        let path = session.config.to_string_lossy();
-        let settings = json_file("config", &path)
-            .map_err(|error| error.hint("give the target's settings: --config target.json"))?;
-        let part = part(&self.destination, &settings)?;
-        let schema = ["default_target_schema", "schema"]
-            .iter()
-            .find_map(|key| settings.get(*key).and_then(Value::as_str))
-            .unwrap_or("singer");
-        let destination = registry::destination(&part)?;
-        let stop = Stop::on_signals();
-        let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log };
-        let input: Box<dyn Read + Send> = match &self.input {
-            None => Box::new(std::io::stdin()),
-            Some(path) => Box::new(File::open(path).map_err(|error| {
-                Error::io("cannot open the input", error).with("path", path.display())
-            })?),
-        };
-        let target =
-            SingerTarget { destination: &*destination, connection: schema_name(schema).into() };
-        let summary = target.run(input, &mut std::io::stdout().lock(), &cx)?;
-        Ok(format!(
-            "{} records received, {} rows written, {} replaced before they were, {} set aside",
-            summary.received, summary.loaded, summary.superseded, summary.rejected
-        ))
-    }
 }
 
-/// The destination's settings out of a Singer config. Unknown keys are the runner's own.
-fn part(kind: &str, settings: &Value) -> Result<Part> {
-    let known: &[(&str, &str)] = match kind {
-        "duckdb" => &[
-            ("path", "path"),
-            ("filepath", "path"),
-            ("memory_limit_mb", "memory_limit_mb"),
-            ("threads", "threads"),
-            ("rows_per_commit", "rows_per_commit"),
-        ],
-        "postgres" => &[
-            ("host", "host"),
-            ("port", "port"),
-            ("database", "database"),
-            ("dbname", "database"),
-            ("user", "user"),
-            ("password", "password"),
-            ("tls", "tls"),
-            ("ca_file", "ca_file"),
-            ("rows_per_commit", "rows_per_commit"),
-            ("statement_timeout_seconds", "statement_timeout_seconds"),
-            ("lock_timeout_seconds", "lock_timeout_seconds"),
-        ],
-        other => {
-            return Err(Error::config(format!("there is no destination `{other}`"))
-                .hint("there are: duckdb, postgres"));
-        }
-    };
-    let mut table = toml::Table::new();
-    for (key, ours) in known {
-        let number = matches!(*ours, "port" | "rows_per_commit" | "memory_limit_mb" | "threads")
-            || ours.ends_with("_seconds");
-        let value = match settings.get(*key) {
-            None | Some(Value::Null) => continue,
-            // Numbers often arrive as text.
-            Some(Value::String(text)) => match text.parse::<i64>() {
-                Ok(value) if number => toml::Value::Integer(value),
-                _ => toml::Value::String(text.clone()),
-            },
-            Some(Value::Number(value)) => match value.as_i64() {
-                Some(value) if number => toml::Value::Integer(value),
-                _ => toml::Value::String(value.to_string()),
-            },
-            Some(_) => {
-                return Err(Error::config(format!("`{key}` in the config is no text or number")));
-            }
-        };
-        table.insert((*ours).to_owned(), value);
+fn act(flags: &Flags, log: &SingerLog) -> Result<()> {
+    let kind = Kind::named(&flags.destination)?;
+    let version = env!("CARGO_PKG_VERSION");
+    if flags.version {
+        println!("{} v{version}", kind.program);
+        return Ok(());
     }
-    Ok(Part {
-        name: kind.to_owned(),
-        kind: kind.to_owned(),
-        settings: table,
-        base: std::path::PathBuf::new(),
-    })
+    if flags.about {
+        let about = About {
+            name: kind.program,
+            version,
+            description: kind.description,
+            capabilities: &about::TARGET,
+            settings: kind.settings,
+        };
+        print!("{}", about.text(flags.format));
+        return Ok(());
+    }
+    let settings = config::load(&flags.config, kind.program, kind.settings)?;
+    let schema = ["default_target_schema", "schema"]
+        .iter()
+        .find_map(|key| settings.get(*key).and_then(Value::as_str))
+        .unwrap_or("singer");
+    let destination = registry::own_destination(&kind.part(&settings)?)?;
+    let stop = Stop::on_signals();
+    let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log };
+    let input: Box<dyn Read + Send> = match &flags.input {
+        None => Box::new(std::io::stdin()),
+        Some(path) => Box::new(File::open(path).map_err(|error| {
+            Error::io("cannot open the input", error).with("path", path.display())
+        })?),
+    };
+    let target =
+        SingerTarget { destination: &*destination, connection: schema_name(schema).into() };
+    let summary = target.run(input, &mut std::io::stdout().lock(), &cx)?;
+    log.say(
+        Level::Info,
+        &format!(
+            "{} records received, {} rows written, {} replaced before they were, {} set aside, \
+             {} removed",
+            summary.received, summary.loaded, summary.superseded, summary.rejected, summary.removed
+        ),
+    );
+    Ok(())
+}
+
+/// What can be loaded into.
+struct Kind {
+    name: &'static str,
+    /// Its name as a program of its own; its upper case leads its settings in the environment.
+    program: &'static str,
+    description: &'static str,
+    settings: &'static [Setting],
+}
+
+/// Other names under which runners give the same.
+const ALIASES: [(&str, &str); 2] = [("filepath", "path"), ("dbname", "database")];
+
+const SCHEMA: Setting = Setting {
+    default: Some("\"singer\""),
+    ..Setting::text("default_target_schema", "The schema that the tables are in.")
+};
+
+const fn number(name: &'static str, description: &'static str) -> Setting {
+    Setting { kind: SettingKind::Integer, ..Setting::text(name, description) }
+}
+
+const KINDS: [Kind; 2] = [
+    Kind {
+        name: "duckdb",
+        program: "target-bobbin-duckdb",
+        description: "Loads Singer messages into a DuckDB file.",
+        settings: &[
+            Setting {
+                required: true,
+                ..Setting::text("path", "The file; it is made when missing.")
+            },
+            SCHEMA,
+            number("memory_limit_mb", "Memory that DuckDB may use, in MB."),
+            number("threads", "Threads that DuckDB may use."),
+            number("rows_per_commit", "Records that are committed together."),
+        ],
+    },
+    Kind {
+        name: "postgres",
+        program: "target-bobbin-postgres",
+        description: "Loads Singer messages into PostgreSQL.",
+        settings: &[
+            Setting { default: Some("\"localhost\""), ..Setting::text("host", "The server.") },
+            Setting { default: Some("5432"), ..number("port", "The server's port.") },
+            Setting { required: true, ..Setting::text("database", "The database; it must exist.") },
+            Setting {
+                required: true,
+                ..Setting::text("user", "A user who may make schemas in the database.")
+            },
+            Setting { secret: true, ..Setting::text("password", "The user's password.") },
+            SCHEMA,
+            Setting::text("tls", "`require` or `off`; off by default only on this machine."),
+            Setting::text("ca_file", "A certificate to trust beside those of the system."),
+            number("rows_per_commit", "Records that are committed together."),
+            number("statement_timeout_seconds", "How long a statement may take."),
+            number("lock_timeout_seconds", "How long a lock is waited for."),
+        ],
+    },
+];
+
+impl Kind {
+    fn named(name: &str) -> Result<&'static Self> {
+        KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+            Error::config(format!("there is no destination `{name}`"))
+                .hint("there are: duckdb, postgres")
+        })
+    }
+
+    /// The destination's settings out of a Singer config. Unknown keys are the runner's own.
+    fn part(&self, config: &Value) -> Result<Part> {
+        let mut table = toml::Table::new();
+        let known = self.settings.iter().filter(|setting| setting.name != SCHEMA.name);
+        for setting in known {
+            let other = ALIASES.iter().find(|(_, ours)| *ours == setting.name);
+            let keys = [setting.name].into_iter().chain(other.map(|(theirs, _)| *theirs));
+            let number = setting.kind == SettingKind::Integer;
+            for key in keys {
+                let value = match config.get(key) {
+                    None | Some(Value::Null) => continue,
+                    // Numbers often arrive as text.
+                    Some(Value::String(text)) => match text.parse::<i64>() {
+                        Ok(value) if number => toml::Value::Integer(value),
+                        _ => toml::Value::String(text.clone()),
+                    },
+                    Some(Value::Number(value)) => match value.as_i64() {
+                        Some(value) if number => toml::Value::Integer(value),
+                        _ => toml::Value::String(value.to_string()),
+                    },
+                    Some(_) => {
+                        return Err(Error::config(format!(
+                            "`{key}` in the config is no text or number"
+                        )));
+                    }
+                };
+                table.entry(setting.name).or_insert(value);
+            }
+        }
+        let name = self.name.to_owned();
+        Ok(Part { kind: name.clone(), name, settings: table, base: PathBuf::new() })
+    }
 }

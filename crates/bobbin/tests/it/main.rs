@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod calm;
+mod foreign;
 mod into_postgres;
 mod kill;
 mod sdk;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use fake_kustomer::{Bounds, Running, Simulator};
 use serde_json::{Value, json};
@@ -19,13 +19,23 @@ fn tap() -> PathBuf {
     path
 }
 
-/// Where `scripts/setup --with-tools` puts the checker.
-fn checker() -> PathBuf {
+/// Where `scripts/setup --with-tools` puts a program.
+fn tool(name: &str) -> PathBuf {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map_or_else(|| PathBuf::from(env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    let path = cache.join("bobbin/tools/singer/bin/singer-check-tap");
+    let path = cache.join("bobbin/tools").join(name);
     assert!(path.exists(), "{} is missing; run scripts/setup --with-tools", path.display());
     path
+}
+
+/// The checker of the Singer ecosystem.
+fn checker() -> PathBuf {
+    tool("singer/bin/singer-check-tap")
+}
+
+/// A target from PyPI.
+pub(crate) fn target_jsonl() -> PathBuf {
+    tool("target-jsonl/bin/target-jsonl")
 }
 
 /// A directory with settings for the tap, everything at full pace.
@@ -83,6 +93,74 @@ fn the_checker_accepts_every_record_and_counts_what_the_oracle_holds() {
     for (table, stream) in TABLES {
         let held = sim.oracle().summary(stream, Bounds::all()).unwrap().count;
         assert_eq!(rows.get(table), Some(&held.to_string().as_str()), "{table}\n{text}");
+    }
+}
+
+/// Through a pipe into a target from PyPI: every record once, and the last state comes out.
+#[test]
+fn a_foreign_target_takes_what_the_tap_writes() {
+    let sim = Simulator::start(tiny(10)).unwrap();
+    let directory = settings(&sim);
+    let place = directory.path();
+    let config = json!({"destination_path": place.join("rows"), "do_timestamp_file": false});
+    fs::write(place.join("target.json"), config.to_string()).unwrap();
+    let mut messages = Command::new(tap())
+        .arg("--config")
+        .arg(place.join("config.json"))
+        .stdout(Stdio::piped())
+        .stderr(File::create(place.join("tap.log")).unwrap())
+        .spawn()
+        .unwrap();
+    let output = Command::new(target_jsonl())
+        .arg("--config")
+        .arg(place.join("target.json"))
+        .stdin(messages.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    let log = fs::read_to_string(place.join("tap.log")).unwrap();
+    assert!(messages.wait().unwrap().success(), "{log}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let state: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(state["bookmarks"]["conversations"].is_object(), "{state}");
+    for (table, stream) in TABLES {
+        let held = sim.oracle().held(stream, Bounds::all()).unwrap();
+        let mut wanted: Vec<String> = held.iter().map(|record| record.id.clone()).collect();
+        let text =
+            fs::read_to_string(place.join(format!("rows/{table}.jsonl"))).unwrap_or_default();
+        let mut found: Vec<String> = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .map(|record| record["id"].as_str().unwrap().to_owned())
+            .collect();
+        wanted.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, wanted, "{table}");
+    }
+}
+
+/// Meltano's definitions say what the programs say of themselves.
+#[test]
+fn the_definitions_for_meltano_are_true() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../meltano");
+    for program in ["tap-kustomer", "target-bobbin-duckdb", "target-bobbin-postgres"] {
+        let text = fs::read_to_string(folder.join(format!("{program}.yml"))).unwrap();
+        let path = PathBuf::from(env!("CARGO_BIN_EXE_bobbin")).with_file_name(program);
+        let output = Command::new(path).args(["--about", "--format", "json"]).output().unwrap();
+        let about: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let said = |lead: &str, from: &str, to: &str| -> Vec<String> {
+            let part = text.split_once(from).unwrap().1;
+            let part = part.split_once(to).map_or(part, |(part, _)| part);
+            let item = |line: &str| line.strip_prefix(lead).map(str::to_owned);
+            part.lines().filter_map(item).collect()
+        };
+        let words = |list: &Value| -> Vec<String> {
+            list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(said("- ", "capabilities:\n", "\nsettings"), words(&about["capabilities"]));
+        let properties = about["settings"]["properties"].as_object().unwrap();
+        let names: Vec<String> = properties.keys().cloned().collect();
+        assert_eq!(said("- name: ", "\nsettings:\n", "\nkeywords:"), names, "{program}");
     }
 }
 

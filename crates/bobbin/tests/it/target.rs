@@ -152,7 +152,11 @@ fn malformed_input_is_refused_by_line_and_what_came_before_is_kept() {
         ("{\"type\":\"RECORD\",\"stream\":\"s\"", "line 4 of the input is not JSON"),
         (r#"{"type":"RECORD","stream":"t","record":{"id":1}}"#, "before its SCHEMA"),
         (r#"{"type":"RECORD","stream":"s","record":7}"#, "record that is an object"),
-        (r#"{"type":"BATCH","stream":"s","manifest":[]}"#, "batch_config"),
+        (
+            r#"{"type":"BATCH","stream":"s","encoding":{"format":"parquet"},"manifest":[]}"#,
+            "batch_config",
+        ),
+        (r#"{"type":"ACTIVATE_VERSION","stream":"t","version":1}"#, "before its SCHEMA"),
     ] {
         let bench = Bench::duckdb();
         let told = bench.load(&[
@@ -208,4 +212,152 @@ fn sigterm_flushes_and_prints_the_state() {
     assert_eq!(states.next().unwrap().unwrap(), "1");
     assert!(child.wait().unwrap().success());
     assert_eq!(bench.query("select id from kustomer.s"), ["1"]);
+}
+
+/// Records in files count as if they had come inline, between the states around them.
+#[test]
+fn batches_are_read_from_their_files() {
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    let bench = Bench::duckdb();
+    let path = |name: &str| bench.directory.path().join(name);
+    let packed = |text: &str| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    // Two members, as from programs that append.
+    let gzip = [packed("{\"id\":1,\"x\":\"old\"}\n{\"id\":2}\n"), packed("{\"id\":3}\n")].concat();
+    fs::write(path("a.json.gz"), gzip).unwrap();
+    fs::write(path("b.json"), "{\"id\":1,\"x\":\"new\"}\n\n{\"id\":4,\"x\":1e999}\n{\"id\":5}")
+        .unwrap();
+    let url = format!("file://{}", path("a.json.gz").display());
+    let plain = path("b.json").display().to_string();
+    let batch = json!({"type": "BATCH", "stream": "s", "version": null,
+        "encoding": {"format": "jsonl", "compression": "gzip"}, "manifest": [url]});
+    let none = json!({"type": "BATCH", "stream": "s",
+        "encoding": {"format": "jsonl", "compression": "none"}, "manifest": [plain]});
+    let pipelinewise = json!({"type": "BATCH", "stream": "s", "filepath": path("a.json.gz"),
+        "format": "jsonl", "batch_size": 3, "time_extracted": "2026-01-02T03:04:05.000006Z"});
+    let told = bench.load(&[
+        SCHEMA,
+        r#"{"type":"STATE","value":0}"#,
+        &batch.to_string(),
+        r#"{"type":"STATE","value":1}"#,
+        &none.to_string(),
+        r#"{"type":"STATE","value":2}"#,
+    ]);
+    told.assert(0, &["1 records were set aside"]);
+    assert_eq!(told.stdout.lines().last(), Some("2"));
+    assert_eq!(
+        bench.query("select id, x from kustomer.s order by id"),
+        ["1 | new", "2 | null", "3 | null", "5 | null"]
+    );
+    bench.load(&[SCHEMA, &pipelinewise.to_string()]).assert(0, &[]);
+    assert_eq!(
+        bench.query("select x, _sdc_extracted_at::varchar from kustomer.s where id = 1"),
+        ["old | 2026-01-02 03:04:05.000006+00"]
+    );
+    assert!(path("a.json.gz").exists(), "the files are not ours to delete");
+    // What was read before a file that is missing stays, its state is told, and not the next one.
+    let gone = none.to_string().replace("b.json", "c.json");
+    let told = bench.load(&[
+        SCHEMA,
+        r#"{"type":"RECORD","stream":"s","record":{"id":6}}"#,
+        r#"{"type":"STATE","value":3}"#,
+        &gone,
+        r#"{"type":"STATE","value":4}"#,
+    ]);
+    told.assert(1, &["cannot read a file of a BATCH", "c.json"]);
+    assert_eq!(told.stdout, "3\n");
+    assert_eq!(bench.query("select id from kustomer.s where id = 6"), ["6"]);
+    let remote = batch.to_string().replace("file://", "s3://");
+    bench.load(&[SCHEMA, &remote]).assert(1, &["line 2", "not on this machine"]);
+}
+
+#[test]
+fn records_that_cannot_be_read_are_set_aside() {
+    let bench = Bench::duckdb();
+    let mut text = format!("{SCHEMA}\n").into_bytes();
+    for bad in [&b"1e400"[..], b"NaN", b"\"\\ud800\"", b"\"\xff\"", b""] {
+        text.extend_from_slice(
+            b"{\"type\":\"RECORD\",\"stream\":\"s\",\"record\":{\"id\":9,\"x\":",
+        );
+        text.extend_from_slice(bad);
+        text.extend_from_slice(
+            b"}}\n{\"type\":\"RECORD\",\"stream\":\"s\",\"record\":{\"id\":1}}\n",
+        );
+    }
+    text.extend_from_slice(b"{\"type\":\"STATE\",\"value\":1}\n");
+    fs::write(bench.directory.path().join("in"), text).unwrap();
+    let told = Told::of(bench.command("duckdb").args(["--input", "in"]).output().unwrap());
+    told.assert(0, &["5 records were set aside"]);
+    assert_eq!(told.stdout, "1\n");
+    assert_eq!(bench.query("select id from kustomer.s"), ["1"]);
+    assert_eq!(bench.query("select count(*) from kustomer._sdc_rejected"), ["5"]);
+}
+
+/// Versions and their activation reach the loader with the records between them.
+#[test]
+fn versions_are_taken_in_the_order_of_messages() {
+    let bench = Bench::duckdb();
+    let record = |id: u32, version: u32| {
+        format!(r#"{{"type":"RECORD","stream":"s","record":{{"id":{id}}},"version":{version}}}"#)
+    };
+    let activate =
+        |version: u32| format!(r#"{{"type":"ACTIVATE_VERSION","stream":"s","version":{version}}}"#);
+    let told = bench.load(&[
+        SCHEMA,
+        &activate(1),
+        &record(1, 1),
+        r#"{"type":"STATE","value":1}"#,
+        &record(2, 2),
+        r#"{"type":"STATE","value":2}"#,
+        &activate(2),
+        r#"{"type":"STATE","value":3}"#,
+    ]);
+    told.assert(0, &[]);
+    // A record of another version makes what waits durable first; so does the activation.
+    assert_eq!(told.stdout, "1\n2\n3\n");
+    assert_eq!(bench.query("select id from kustomer.s where id = 2"), ["2"]);
+}
+
+/// As programs of their own, with what Meltano asks of a loader.
+#[test]
+fn the_targets_have_programs_and_describe_themselves() {
+    let bench = Bench::duckdb();
+    let path = bench.directory.path();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.current_dir(path).args(arguments).env("TARGET_BOBBIN_DUCKDB_PATH", "env.duckdb");
+        Told::of(command.output().unwrap())
+    };
+    let duckdb = env!("CARGO_BIN_EXE_target-bobbin-duckdb");
+    let postgres = env!("CARGO_BIN_EXE_target-bobbin-postgres");
+    run(duckdb, &["--version"]).assert(0, &["target-bobbin-duckdb v"]);
+    let about = run(postgres, &["--about", "--format", "json"]);
+    let about: Value = serde_json::from_str(&about.stdout).unwrap();
+    assert_eq!(about["name"], "target-bobbin-postgres");
+    assert_eq!(about["settings"]["required"], json!(["database", "user"]));
+    assert_eq!(about["settings"]["properties"]["password"]["secret"], true);
+    run(duckdb, &["--about", "--format=markdown"])
+        .assert(0, &["# `target-bobbin-duckdb`", "| path |"]);
+    run(duckdb, &["--about"]).assert(0, &["path (required)"]);
+    run(duckdb, &["--help"]).assert(0, &["--config", "Examples"]);
+    run(duckdb, &["--frobnicate"]).assert(2, &["--frobnicate"]);
+
+    fs::write(path.join("in"), format!("{SCHEMA}\n{{\"type\":\"STATE\",\"value\":1}}\n")).unwrap();
+    fs::write(path.join("a.json"), r#"{"path": "a.duckdb", "rows_per_commit": "5"}"#).unwrap();
+    fs::write(path.join("b.json"), r#"{"path": "b.duckdb"}"#).unwrap();
+    let load = |configs: &[&str]| {
+        let configs = configs.iter().flat_map(|config| ["--config", config]);
+        let arguments: Vec<&str> = configs.chain(["--input", "in"]).collect();
+        let told = run(duckdb, &arguments);
+        told.assert(0, &[]);
+        assert_eq!(told.stdout, "1\n");
+    };
+    load(&["a.json", "b.json"]);
+    assert!(path.join("b.duckdb").exists() && !path.join("a.duckdb").exists());
+    load(&["ENV", "a.json"]);
+    assert!(path.join("env.duckdb").exists() && !path.join("a.duckdb").exists());
 }
