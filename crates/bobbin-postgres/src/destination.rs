@@ -42,7 +42,7 @@ impl Destination for Postgres {
         self.config.rows_per_commit
     }
 
-    fn check(&self, _cx: &Context<'_>) -> Result<Check> {
+    fn check(&self, _cx: &Context<'_>, _connection: &ConnectionId) -> Result<Check> {
         let mut db = connect(&self.config)?;
         let what = "cannot ask PostgreSQL about itself";
         let row = db

@@ -28,8 +28,9 @@ impl Check {
         let stop = Stop::on_signals();
         let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &NoLog };
         let source = registry::tap(&connection.source).and_then(|tap| tap.check(&cx));
-        let destination = registry::destination(&connection.destination)
-            .and_then(|place| place.check(&cx).map_err(|error| error.of(Party::Destination)));
+        let destination = registry::destination(&connection.destination).and_then(|place| {
+            place.check(&cx, &connection.id).map_err(|error| error.of(Party::Destination))
+        });
         match session.format {
             Format::Text => show(connection, &source, &destination),
             Format::Json => println!(
