@@ -33,6 +33,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Rows per commit.
     pub rows_per_commit: u64,
+    /// How long connecting may take, with TLS and log-in.
+    pub connect_timeout: Duration,
     /// How long a statement may take.
     pub statement_timeout: Duration,
     /// How long a statement may wait for somebody else's lock.
@@ -59,6 +61,7 @@ impl Config {
             password: None,
             ca_file: None,
             rows_per_commit: 50_000,
+            connect_timeout: Duration::from_secs(15),
             statement_timeout: Duration::from_mins(30),
             lock_timeout: Duration::from_mins(1),
         }

@@ -14,6 +14,8 @@ mod jsonb;
 mod ledger;
 mod loader;
 mod merge;
+mod patience;
+mod rights;
 mod sql;
 mod table;
 
