@@ -190,12 +190,13 @@ fn secured(fault: &rustls::Error, config: &Config) -> Error {
     };
     let host = &config.host;
     let (message, hint) = match certificate {
-        CertificateError::UnknownIssuer => (
+        // Of an authority with the right name and another key the signature is bad.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             "the server's certificate is signed by nobody who is trusted",
             match &config.ca_file {
                 Some(file) => format!(
-                    "{} is not the authority that signed the server's certificate: ask who runs \
-                     the server for the right one, in PEM form",
+                    "ca_file ({}) is not the authority that signed the server's certificate: ask \
+                     who runs the server for the right one, in PEM form",
                     file.display()
                 ),
                 None => "set ca_file to the certificate of the server's own authority, in PEM form"
