@@ -11,7 +11,7 @@ For each crash point, random kills of bobbin and of the server, and each fault o
 run, change, run again until complete, and compare with the oracle. Prints a Markdown table and
 fails when anything is lost, doubled, stale, invented or altered.
 
-  --seeds N   how many seeds (default 3; each takes about two minutes)
+  --seeds N   how many seeds (default 3; each takes about three minutes)
   --first N   the first seed (default 1)";
 
 /// Runs it.

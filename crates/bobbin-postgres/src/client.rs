@@ -78,7 +78,9 @@ fn in_time(mut target: postgres::Config, config: &Config) -> Result<Client> {
     // When it comes too late nobody takes what it sends, and the connection is closed.
     thread::Builder::new()
         .name("connect".to_owned())
-        .spawn(move || sender.send(connecting()))
+        .spawn(move || {
+            let _ = sender.send(connecting());
+        })
         .map_err(|error| Error::io("cannot start a thread", error))?;
     match connected.recv_timeout(config.connect_timeout) {
         Ok(connected) => connected.map_err(|error| error::connecting(&error, config)),

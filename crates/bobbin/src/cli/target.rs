@@ -100,6 +100,7 @@ fn part(kind: &str, settings: &Value) -> Result<Part> {
             ("tls", "tls"),
             ("ca_file", "ca_file"),
             ("rows_per_commit", "rows_per_commit"),
+            ("connect_timeout_seconds", "connect_timeout_seconds"),
             ("statement_timeout_seconds", "statement_timeout_seconds"),
             ("lock_timeout_seconds", "lock_timeout_seconds"),
         ],

@@ -243,12 +243,12 @@ impl Pump {
         if self.swallowed {
             return Ok(());
         }
-        let (way, at) = match fault {
-            Fault::CutAfter(way, at)
-            | Fault::Hold(way, at, _)
-            | Fault::Swallow(way, at)
-            | Fault::Corrupt(way, at) => (way, at),
-            _ => return self.send(chunk),
+        let (Fault::CutAfter(way, at)
+        | Fault::Hold(way, at, _)
+        | Fault::Swallow(way, at)
+        | Fault::Corrupt(way, at)) = fault
+        else {
+            return self.send(chunk);
         };
         let mut state = self.shared.state();
         let reached = state.bytes[self.way as usize];
@@ -289,13 +289,15 @@ impl Pump {
                 *number
             };
             match self.shared.fault {
-                Fault::CorruptFrame(way, part, at) if way == self.way && number >= at => {
-                    if Shared::strikes(&mut self.shared.state()) {
-                        bytes[match part {
-                            Frame::Tag => 0,
-                            Frame::Length => 1,
-                        }] ^= 0x80;
-                    }
+                Fault::CorruptFrame(way, part, at)
+                    if way == self.way
+                        && number >= at
+                        && Shared::strikes(&mut self.shared.state()) =>
+                {
+                    bytes[match part {
+                        Frame::Tag => 0,
+                        Frame::Length => 1,
+                    }] ^= 0x80;
                 }
                 Fault::CutAtCommit(moment, nth, away) => {
                     return self.at_commit(&bytes, moment, nth, away);
