@@ -14,8 +14,9 @@ pub trait Destination: Send + Sync {
     /// What it is, for example `duckdb`.
     fn name(&self) -> &str;
 
-    /// Tests that it can be reached and written to. Changes nothing that stays.
-    fn check(&self, cx: &Context<'_>) -> Result<Check>;
+    /// Tests that it can be reached and that `connection`'s tables can be written. Changes nothing
+    /// that stays.
+    fn check(&self, cx: &Context<'_>, connection: &ConnectionId) -> Result<Check>;
 
     /// Rows per commit that suit the destination best. The engine seals segments of exactly this
     /// many records and commits as soon as it has them; smaller ones are gathered.

@@ -41,7 +41,7 @@ impl Destination for DuckDb {
         self.config.rows_per_commit
     }
 
-    fn check(&self, _cx: &Context<'_>) -> Result<Check> {
+    fn check(&self, _cx: &Context<'_>, _connection: &ConnectionId) -> Result<Check> {
         let existed = self.config.path.exists();
         let database = Database::open(&self.config, "bobbin_check")?;
         let db = database.connect()?;

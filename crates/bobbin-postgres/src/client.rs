@@ -1,10 +1,12 @@
 //! Connecting.
 
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use bobbin_core::{Error, ErrorKind, Result};
-use postgres::config::SslMode;
+use postgres::config::{SslMode, SslNegotiation};
 use postgres::{Client, NoTls};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -14,9 +16,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{Config, Tls};
 use crate::error::{self, Doing};
+use crate::patience::{Patiently, Plain};
 
-/// How long to wait for a server to answer at all.
-const CONNECT: Duration = Duration::from_secs(15);
+/// How much longer than a statement may take its answer may be on the way.
+const ON_THE_WAY: Duration = Duration::from_secs(10);
 
 /// A connection whose session is set up: UTC, limits of time, no surprises from the role's settings.
 pub(crate) fn connect(config: &Config) -> Result<Client> {
@@ -27,36 +30,63 @@ pub(crate) fn connect(config: &Config) -> Result<Client> {
         .dbname(&config.database)
         .user(&config.user)
         .application_name("bobbin")
-        .connect_timeout(CONNECT)
+        .connect_timeout(config.connect_timeout)
         .keepalives_idle(Duration::from_secs(30))
-        .ssl_mode(match config.tls {
-            Tls::Off => SslMode::Disable,
-            Tls::Require => SslMode::Require,
-        });
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(3);
     if let Some(password) = &config.password {
         target.password(password.reveal());
     }
-    let connected = match config.tls {
-        Tls::Off => target.connect(NoTls),
-        Tls::Require => target.connect(MakeRustlsConnect::new(trust(config)?)),
-    };
-    let mut client = connected.map_err(|error| {
-        error::connecting(&error)
-            .with("host", &config.host)
-            .with("port", config.port)
-            .with("database", &config.database)
-            .with("user", &config.user)
-    })?;
+    let mut client = in_time(target, config)?;
+    // A session that we lost may still hold locks: the server ends it when nobody answers, or
+    // nothing is asked for long. A round is never idle for minutes.
     client
         .batch_execute(&format!(
             "SET TIME ZONE 'UTC'; SET statement_timeout = {}; SET lock_timeout = {};
-             SET idle_in_transaction_session_timeout = 0; SET client_min_messages = warning;
-             SET search_path = pg_catalog; SET standard_conforming_strings = on;",
+             SET idle_in_transaction_session_timeout = '10min'; SET tcp_keepalives_idle = 30;
+             SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
+             SET client_min_messages = warning; SET search_path = pg_catalog;
+             SET standard_conforming_strings = on;",
             config.statement_timeout.as_millis(),
             config.lock_timeout.as_millis(),
         ))
         .doing("cannot set up the session")?;
     Ok(client)
+}
+
+/// Connects within the time that is allowed for it. The client bounds the TCP connection only, not
+/// the talk about TLS and the log-in that follows.
+fn in_time(mut target: postgres::Config, config: &Config) -> Result<Client> {
+    let most = config.statement_timeout + ON_THE_WAY;
+    let connecting: Box<dyn FnOnce() -> Result<Client, postgres::Error> + Send> = match config.tls {
+        // A Unix socket loses nothing on the way.
+        Tls::Off if config.host.starts_with('/') => {
+            target.ssl_mode(SslMode::Disable);
+            Box::new(move || target.connect(NoTls))
+        }
+        Tls::Off => {
+            target.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+            Box::new(move || target.connect(Patiently { inner: Plain, most }))
+        }
+        Tls::Require => {
+            target.ssl_mode(SslMode::Require);
+            let inner = MakeRustlsConnect::new(trust(config)?);
+            Box::new(move || target.connect(Patiently { inner, most }))
+        }
+    };
+    let (sender, connected) = sync_channel(1);
+    // When it comes too late nobody takes what it sends, and the connection is closed.
+    thread::Builder::new()
+        .name("connect".to_owned())
+        .spawn(move || {
+            let _ = sender.send(connecting());
+        })
+        .map_err(|error| Error::io("cannot start a thread", error))?;
+    match connected.recv_timeout(config.connect_timeout) {
+        Ok(connected) => connected.map_err(|error| error::connecting(&error, config)),
+        Err(RecvTimeoutError::Timeout) => Err(error::connecting_took_too_long(config)),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::bug("the thread that connects died")),
+    }
 }
 
 fn trust(config: &Config) -> Result<ClientConfig> {

@@ -36,6 +36,8 @@ pub struct Config {
     pub rows_per_commit: u64,
     /// How tables look. Default: arrays are tables of their own.
     pub layout: Layout,
+    /// How long connecting may take, with TLS and log-in.
+    pub connect_timeout: Duration,
     /// How long a statement may take.
     pub statement_timeout: Duration,
     /// How long a statement may wait for somebody else's lock.
@@ -63,6 +65,7 @@ impl Config {
             ca_file: None,
             rows_per_commit: 50_000,
             layout: Layout { arrays: Arrays::Tables, ..Layout::default() },
+            connect_timeout: Duration::from_secs(15),
             statement_timeout: Duration::from_mins(30),
             lock_timeout: Duration::from_mins(1),
         }

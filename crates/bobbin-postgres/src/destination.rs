@@ -10,9 +10,9 @@ use bobbin_core::{Error, ErrorKind, Result};
 
 use crate::client::connect;
 use crate::config::{Config, Tls};
-use crate::error::Doing;
+use crate::error::{self, Doing};
 use crate::loader::PostgresLoader;
-use crate::sql;
+use crate::rights;
 
 /// A PostgreSQL database.
 pub struct Postgres {
@@ -42,44 +42,31 @@ impl Destination for Postgres {
         self.config.rows_per_commit
     }
 
-    fn check(&self, _cx: &Context<'_>) -> Result<Check> {
+    fn check(&self, _cx: &Context<'_>, connection: &ConnectionId) -> Result<Check> {
         let mut db = connect(&self.config)?;
         let what = "cannot ask PostgreSQL about itself";
         let row = db
             .query_one(
                 "SELECT current_setting('server_version'), current_user::text,
-                        has_database_privilege(current_database(), 'CREATE'),
                         current_setting('default_transaction_read_only')::boolean
                             OR pg_is_in_recovery()",
                 &[],
             )
             .doing(what)?;
         let (version, user): (String, String) = (row.get(0), row.get(1));
-        let (may_create, read_only): (bool, bool) = (row.get(2), row.get(3));
-        if read_only {
+        if row.get(2) {
             return Err(Error::new(ErrorKind::Permission, "the server is read-only")
                 .with("host", &self.config.host)
-                .hint("connect to the primary, not to a standby"));
+                .with("database", &self.config.database)
+                .hint(error::READ_ONLY));
         }
-        let schemas: String = db
-            .query_one(
-                "SELECT coalesce(string_agg(nspname, ', ' ORDER BY nspname), '')
-                 FROM pg_namespace
-                 WHERE has_schema_privilege(oid, 'CREATE') AND nspname NOT LIKE 'pg\\_%'
-                       AND nspname <> 'information_schema'",
-                &[],
-            )
-            .doing(what)?
-            .get(0);
-        if !may_create && schemas.is_empty() {
-            return Err(Error::new(ErrorKind::Permission, "the user may not make schemas")
+        let missing = rights::missing(&mut db, &self.config, connection.as_str()).doing(what)?;
+        if !missing.is_empty() {
+            return Err(Error::new(ErrorKind::Permission, "the user may not write there")
                 .with("user", &user)
                 .with("database", &self.config.database)
-                .hint(format!(
-                    "as a superuser: GRANT CREATE ON DATABASE {} TO {}",
-                    sql::name(&self.config.database),
-                    sql::name(&user)
-                )));
+                .with("schema", connection)
+                .hint(rights::hint(&missing)));
         }
         let mut facts = vec![
             ("server".to_owned(), format!("PostgreSQL {version}")),
@@ -92,9 +79,7 @@ impl Destination for Postgres {
                 },
             ),
         ];
-        if !may_create {
-            facts.push(("may write to".to_owned(), schemas));
-        }
+        facts.push(("schema".to_owned(), format!("{connection}, may be written")));
         Ok(Check { facts, streams: Vec::new() })
     }
 
@@ -110,7 +95,10 @@ impl Destination for Postgres {
             job,
             self.clock.clone(),
             cx.cancel.clone(),
-        )?;
-        Ok(Box::new(loader))
+        );
+        match loader {
+            Ok(loader) => Ok(Box::new(loader)),
+            Err(error) => Err(rights::explain(&self.config, connection.as_str(), error)),
+        }
     }
 }

@@ -24,6 +24,7 @@ use crate::error::{self, Doing};
 use crate::family::{Family, Registry};
 use crate::ledger::{Entry, Ledger, LoadedSegment};
 use crate::replace;
+use crate::rights;
 use crate::work::{Work, Written, lost_table};
 
 /// Batches that may wait between the thread that converts and the one that writes.
@@ -92,7 +93,12 @@ impl PostgresLoader {
         let lost = self.db.as_ref().is_none_or(Client::is_closed);
         if lost {
             self.db = None;
-            self.db = Some(connect(&self.config)?);
+            let mut db = connect(&self.config)?;
+            // A commit whose answer was lost with the old connection may be durable.
+            self.durable.extend(self.ledger.segments(&mut db)?);
+            self.db = Some(db);
+            // Temporary tables went with the old connection.
+            self.forget();
         }
         self.db.as_mut().ok_or_else(|| Error::bug("a connection and none"))
     }
@@ -214,10 +220,14 @@ impl Loader for PostgresLoader {
         let in_round = self.round.as_ref().is_some_and(|round| {
             round.segments.iter().any(|loaded| loaded.segment.id == segment.id)
         });
-        if in_round || self.durable.contains(&segment.id) {
+        if in_round {
             return Ok(Receipt::default());
         }
+        // First, since a new connection may tell of segments that are durable.
         self.begin()?;
+        if self.durable.contains(&segment.id) {
+            return Ok(Receipt::default());
+        }
         let outcome = self.load_lines(stream, segment, lines);
         let Some(round) = &mut self.round else { return Err(Error::bug("a round got lost")) };
         match outcome {
@@ -235,6 +245,7 @@ impl Loader for PostgresLoader {
             }
             Err(error) => {
                 round.broken = true;
+                let error = rights::explain(&self.config, self.connection.as_str(), error);
                 Err(error.with("stream", &stream.name).with("segment", &segment.id))
             }
         }
@@ -267,8 +278,9 @@ impl Loader for PostgresLoader {
         if let Err(error) = db.batch_execute("COMMIT") {
             let lost = db.is_closed();
             let error = error::postgres("cannot commit the round", &error);
-            // The answer may be lost and the round durable all the same (`failures.md` 4.2).
-            if !(lost && self.was_committed(&round.segments)?) {
+            // The answer may be lost and the round durable all the same (`failures.md` 4.2). Where
+            // that cannot be asked now, the next connection tells.
+            if !(lost && self.was_committed(&round.segments).unwrap_or(false)) {
                 self.round = Some(Round { broken: true, ..round });
                 self.rollback()?;
                 return Err(error);

@@ -72,7 +72,8 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
     let wrong = |message: String| {
         Error::config(message).hint(
             "a postgres destination takes: host, port, database, user, password, tls, ca_file, \
-             rows_per_commit, statement_timeout_seconds, lock_timeout_seconds",
+             rows_per_commit, connect_timeout_seconds, statement_timeout_seconds, \
+             lock_timeout_seconds",
         )
     };
     let text = |key: &str| match part.settings.get(key) {
@@ -85,7 +86,7 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
         None => Ok(None),
         Some(_) => Err(wrong(format!("`{key}` of destination `{}` is no number", part.name))),
     };
-    const KEYS: [&str; 10] = [
+    const KEYS: [&str; 11] = [
         "host",
         "port",
         "database",
@@ -94,6 +95,7 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
         "tls",
         "ca_file",
         "rows_per_commit",
+        "connect_timeout_seconds",
         "statement_timeout_seconds",
         "lock_timeout_seconds",
     ];
@@ -125,6 +127,9 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
     }
     if let Some(rows) = number("rows_per_commit")? {
         config.rows_per_commit = rows;
+    }
+    if let Some(seconds) = number("connect_timeout_seconds")? {
+        config.connect_timeout = Duration::from_secs(seconds);
     }
     if let Some(seconds) = number("statement_timeout_seconds")? {
         config.statement_timeout = Duration::from_secs(seconds);

@@ -112,11 +112,11 @@ fn a_check_changes_nothing() {
     let cancel = Cancel::new();
     let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
     let destination = DuckDb::new(Config::new(&place.path));
-    let check = destination.check(&cx).unwrap();
+    let check = destination.check(&cx, &"crm".into()).unwrap();
     assert!(check.facts.iter().any(|(label, value)| label == "duckdb" && value.starts_with('v')));
     assert_eq!(std::fs::read_dir(place.directory.path()).unwrap().count(), 0, "no file stays");
     job(&place, &stream(), "1", 1, &[r#"{"id":"a"}"#]);
-    destination.check(&cx).unwrap();
+    destination.check(&cx, &"crm".into()).unwrap();
     assert_eq!(
         place.one("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'bobbin_check'"),
         "0"

@@ -170,7 +170,7 @@ impl Destination for Memory {
         "memory"
     }
 
-    fn check(&self, _: &Context<'_>) -> Result<Check> {
+    fn check(&self, _: &Context<'_>, _: &ConnectionId) -> Result<Check> {
         Ok(Check::default())
     }
 

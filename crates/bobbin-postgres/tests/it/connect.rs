@@ -76,7 +76,10 @@ fn a_schema_somebody_else_made_is_enough() {
     let mut config = Config::new(place.server.host(), "postgres", "loader");
     config.password = Some(Secret::new("x".to_owned()));
     let check = Place::check(&config).unwrap();
-    assert!(check.facts.contains(&("may write to".to_owned(), "crm".to_owned())), "{check:?}");
+    assert!(
+        check.facts.contains(&("schema".to_owned(), "crm, may be written".to_owned())),
+        "{check:?}"
+    );
     Place::try_open(&config, "1").unwrap();
     // And again, with everything there.
     Place::try_open(&config, "2").unwrap();

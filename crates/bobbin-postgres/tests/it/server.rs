@@ -1,10 +1,14 @@
-//! A PostgreSQL server of the test's own: fresh, in a directory of its own, on a socket there.
+//! A PostgreSQL server of the test's own: fresh, in a directory of its own, on a socket there and, if
+//! asked, on an address of its own.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A running server; it stops when this is dropped.
 pub(crate) struct Server {
@@ -12,31 +16,85 @@ pub(crate) struct Server {
     programs: PathBuf,
     /// Who the server runs as, when we are root: it refuses to be.
     user: Option<(u32, u32)>,
+    options: String,
+    address: SocketAddr,
+}
+
+/// How a server differs from others.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    /// Whether it listens on an address, too.
+    pub(crate) tcp: bool,
+    /// Lines of `pg_hba.conf` before the usual ones.
+    pub(crate) rules: &'a str,
+    /// Settings as `name=value`.
+    pub(crate) settings: &'a [&'a str],
+    /// A certificate and its key, in PEM form: the server then has TLS.
+    pub(crate) certificate: Option<(&'a str, &'a str)>,
 }
 
 impl Server {
     /// Starts one. Its superuser `boss` needs no password; nobody else is there.
     pub(crate) fn start() -> Self {
+        Self::with(&Setup::default())
+    }
+
+    /// Starts one that is special.
+    pub(crate) fn with(setup: &Setup<'_>) -> Self {
         let directory = tempfile::Builder::new().prefix("bobbin-pg-").tempdir_in("/tmp").unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let user = rustix::process::geteuid().is_root().then(other_user);
         if let Some((uid, gid)) = user {
             chown(directory.path(), Some(uid), Some(gid)).unwrap();
         }
-        let server = Self { directory, programs: programs(), user };
+        let mut server = Self {
+            directory,
+            programs: programs(),
+            user,
+            options: String::new(),
+            address: address(),
+        };
         server.command("initdb", &["-A", "trust", "-U", "boss", "-N", "-E", "UTF8", "--locale=C"]);
         // Passwords count for all others, so that wrong ones can be tried.
-        let rules = "local all boss trust\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n";
-        fs::write(server.data().join("pg_hba.conf"), rules).unwrap();
+        let rules = "local all boss trust\nhost all boss 127.0.0.0/8 trust\n\
+                     local all all scram-sha-256\nhost all all 127.0.0.0/8 scram-sha-256\n";
+        server.write("pg_hba.conf", &format!("{}\n{rules}", setup.rules));
+        let listen = if setup.tcp { server.address.ip().to_string() } else { String::new() };
+        let mut options = format!(
+            "-k {} -c listen_addresses='{listen}' -c fsync=off -c max_wal_size=4GB",
+            server.host()
+        );
+        for setting in setup.settings {
+            options += &format!(" -c {setting}");
+        }
+        if let Some((certificate, key)) = setup.certificate {
+            server.write("server.crt", certificate);
+            server.write("server.key", key);
+            options += " -c ssl=on";
+        }
+        server.options = options;
         server.go_on();
         server
     }
 
     /// Starts the stopped server again.
     pub(crate) fn go_on(&self) {
-        let options =
-            format!("-k {} -c listen_addresses='' -c fsync=off -c max_wal_size=4GB", self.host());
-        self.command("pg_ctl", &["-w", "-o", &options, "-l", "/dev/null", "start"]);
+        self.command("pg_ctl", &["-w", "-o", &self.options, "-l", "/dev/null", "start"]);
+    }
+
+    /// Where it listens, if it does.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A file among its data, readable by the server alone.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.data().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        if let Some((uid, gid)) = self.user {
+            chown(&path, Some(uid), Some(gid)).unwrap();
+        }
     }
 
     /// Stops it as a crash would.
@@ -78,6 +136,16 @@ impl Drop for Server {
             self.crash();
         }
     }
+}
+
+/// An address of this machine that no other server of a test has: port 5432 of a loopback address
+/// made from the process and a number within it.
+fn address() -> SocketAddr {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed) % 4;
+    let process = std::process::id() % (1 << 22);
+    let [_, a, b, c] = ((number << 22) | process).to_be_bytes();
+    SocketAddr::from(([127, a, b, c], 5432))
 }
 
 /// Where Debian, or the path, has the server's programs.

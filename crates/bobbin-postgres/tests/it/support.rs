@@ -63,7 +63,7 @@ impl Place {
     pub(crate) fn check(config: &Config) -> Result<Check> {
         let cancel = Cancel::new();
         let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
-        Postgres::new(config.clone()).check(&cx)
+        Postgres::new(config.clone()).check(&cx, &"crm".into())
     }
 
     pub(crate) fn client(&self) -> Client {

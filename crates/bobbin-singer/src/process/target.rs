@@ -81,7 +81,7 @@ impl Destination for ProcessTarget {
     }
 
     /// Starts the program with no input: it reads its config and has nothing to write.
-    fn check(&self, cx: &Context<'_>) -> Result<Check> {
+    fn check(&self, cx: &Context<'_>, _connection: &ConnectionId) -> Result<Check> {
         let program = &self.config.program;
         let path = program.find()?.display().to_string();
         let mut running = program.start(Files::new()?, &[], false)?;

@@ -31,7 +31,9 @@ impl Check {
         let source = registry::tap(&connection.source).and_then(|tap| tap.check(&cx));
         let log = Arc::new(NoLog);
         let destination = registry::destination(&connection.destination, &config.home, log)
-            .and_then(|place| place.check(&cx).map_err(|error| error.of(Party::Destination)));
+            .and_then(|place| {
+                place.check(&cx, &connection.id).map_err(|error| error.of(Party::Destination))
+            });
         match session.format {
             Format::Text => show(connection, &source, &destination),
             Format::Json => println!(

@@ -199,6 +199,7 @@ const KINDS: [Kind; 2] = [
             Setting::text("tls", "`require` or `off`; off by default only on this machine."),
             Setting::text("ca_file", "A certificate to trust beside those of the system."),
             number("rows_per_commit", "Records that are committed together."),
+            number("connect_timeout_seconds", "How long connecting may take."),
             number("statement_timeout_seconds", "How long a statement may take."),
             number("lock_timeout_seconds", "How long a lock is waited for."),
         ],

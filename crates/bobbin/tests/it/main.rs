@@ -2,13 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod calm;
+mod connecting;
+mod fire;
 mod foreign;
+mod grants;
 mod into_postgres;
 mod kill;
+mod locks;
+mod proxy;
 mod sdk;
 #[path = "../../../bobbin-postgres/tests/it/server.rs"]
 mod server;
 mod singer;
 mod support;
 mod target;
+mod tls;
 mod trouble;
