@@ -56,7 +56,7 @@ impl Setting {
 pub const TAP: [&str; 6] = ["catalog", "properties", "discover", "state", "about", "test"];
 
 /// What a target of ours can do, in Meltano's words.
-pub const TARGET: [&str; 3] = ["about", "batch", "target-schema"];
+pub const TARGET: [&str; 4] = ["about", "activate-version", "batch", "target-schema"];
 
 /// A program, as it describes itself.
 #[derive(Clone, Copy, Debug)]

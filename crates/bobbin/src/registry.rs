@@ -1,5 +1,6 @@
 //! The one list of taps and destinations.
 
+mod layout;
 mod singer;
 
 use std::path::Path;
@@ -72,7 +73,7 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
     let wrong = |message: String| {
         Error::config(message).hint(
             "a postgres destination takes: host, port, database, user, password, tls, ca_file, \
-             rows_per_commit, connect_timeout_seconds, statement_timeout_seconds, \
+             arrays, naming, load_mode, keep_original_name, on_key_change, rows_per_commit, connect_timeout_seconds, statement_timeout_seconds, \
              lock_timeout_seconds",
         )
     };
@@ -99,7 +100,8 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
         "statement_timeout_seconds",
         "lock_timeout_seconds",
     ];
-    if let Some(key) = part.settings.keys().find(|key| !KEYS.contains(&key.as_str())) {
+    let known = |key: &&str| KEYS.contains(key) || layout::KEYS.contains(key);
+    if let Some(key) = part.settings.keys().map(String::as_str).find(|key| !known(key)) {
         return Err(wrong(format!("destination `{}` has an unknown setting `{key}`", part.name)));
     }
     let need = |key: &str| {
@@ -125,6 +127,7 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
         config.ca_file = Some(part.base.join(file));
         config.tls = Tls::Require;
     }
+    config.layout = layout::layout(part, config.layout)?;
     if let Some(rows) = number("rows_per_commit")? {
         config.rows_per_commit = rows;
     }

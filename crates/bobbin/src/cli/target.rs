@@ -1,5 +1,7 @@
 //! `bobbin target`: a Singer target over any destination.
 
+mod kind;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -9,7 +11,7 @@ use bobbin_core::clock::SystemClock;
 use bobbin_core::report::Level;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Result};
-use bobbin_singer::about::{self, About, Setting, SettingKind};
+use bobbin_singer::about::{self, About};
 use bobbin_singer::cli::Format;
 use bobbin_singer::config;
 use bobbin_singer::logs::SingerLog;
@@ -18,8 +20,9 @@ use clap::{ArgAction, Args, Parser};
 use serde_json::Value;
 
 use super::{Session, Stop};
-use crate::config::{Part, schema_name};
+use crate::config::schema_name;
 use crate::{exit, registry};
+use kind::Kind;
 
 /// Load Singer messages from standard input; print states once their records are durable
 #[derive(Args)]
@@ -143,107 +146,4 @@ fn act(flags: &Flags, log: &SingerLog) -> Result<()> {
         ),
     );
     Ok(())
-}
-
-/// What can be loaded into.
-struct Kind {
-    name: &'static str,
-    /// Its name as a program of its own; its upper case leads its settings in the environment.
-    program: &'static str,
-    description: &'static str,
-    settings: &'static [Setting],
-}
-
-/// Other names under which runners give the same.
-const ALIASES: [(&str, &str); 2] = [("filepath", "path"), ("dbname", "database")];
-
-const SCHEMA: Setting = Setting {
-    default: Some("\"singer\""),
-    ..Setting::text("default_target_schema", "The schema that the tables are in.")
-};
-
-const fn number(name: &'static str, description: &'static str) -> Setting {
-    Setting { kind: SettingKind::Integer, ..Setting::text(name, description) }
-}
-
-const KINDS: [Kind; 2] = [
-    Kind {
-        name: "duckdb",
-        program: "target-bobbin-duckdb",
-        description: "Loads Singer messages into a DuckDB file.",
-        settings: &[
-            Setting {
-                required: true,
-                ..Setting::text("path", "The file; it is made when missing.")
-            },
-            SCHEMA,
-            number("memory_limit_mb", "Memory that DuckDB may use, in MB."),
-            number("threads", "Threads that DuckDB may use."),
-            number("rows_per_commit", "Records that are committed together."),
-        ],
-    },
-    Kind {
-        name: "postgres",
-        program: "target-bobbin-postgres",
-        description: "Loads Singer messages into PostgreSQL.",
-        settings: &[
-            Setting { default: Some("\"localhost\""), ..Setting::text("host", "The server.") },
-            Setting { default: Some("5432"), ..number("port", "The server's port.") },
-            Setting { required: true, ..Setting::text("database", "The database; it must exist.") },
-            Setting {
-                required: true,
-                ..Setting::text("user", "A user who may make schemas in the database.")
-            },
-            Setting { secret: true, ..Setting::text("password", "The user's password.") },
-            SCHEMA,
-            Setting::text("tls", "`require` or `off`; off by default only on this machine."),
-            Setting::text("ca_file", "A certificate to trust beside those of the system."),
-            number("rows_per_commit", "Records that are committed together."),
-            number("connect_timeout_seconds", "How long connecting may take."),
-            number("statement_timeout_seconds", "How long a statement may take."),
-            number("lock_timeout_seconds", "How long a lock is waited for."),
-        ],
-    },
-];
-
-impl Kind {
-    fn named(name: &str) -> Result<&'static Self> {
-        KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
-            Error::config(format!("there is no destination `{name}`"))
-                .hint("there are: duckdb, postgres")
-        })
-    }
-
-    /// The destination's settings out of a Singer config. Unknown keys are the runner's own.
-    fn part(&self, config: &Value) -> Result<Part> {
-        let mut table = toml::Table::new();
-        let known = self.settings.iter().filter(|setting| setting.name != SCHEMA.name);
-        for setting in known {
-            let other = ALIASES.iter().find(|(_, ours)| *ours == setting.name);
-            let keys = [setting.name].into_iter().chain(other.map(|(theirs, _)| *theirs));
-            let number = setting.kind == SettingKind::Integer;
-            for key in keys {
-                let value = match config.get(key) {
-                    None | Some(Value::Null) => continue,
-                    // Numbers often arrive as text.
-                    Some(Value::String(text)) => match text.parse::<i64>() {
-                        Ok(value) if number => toml::Value::Integer(value),
-                        _ => toml::Value::String(text.clone()),
-                    },
-                    Some(Value::Number(value)) => match value.as_i64() {
-                        Some(value) if number => toml::Value::Integer(value),
-                        _ => toml::Value::String(value.to_string()),
-                    },
-                    Some(_) => {
-                        return Err(Error::config(format!(
-                            "`{key}` in the config is no text or number"
-                        )));
-                    }
-                };
-                table.entry(setting.name).or_insert(value);
-            }
-        }
-        let name = self.name.to_owned();
-        Ok(Part { kind: name.clone(), name, settings: table, base: PathBuf::new() })
-    }
 }

@@ -1,0 +1,143 @@
+//! What `bobbin target` can load into, and the settings it takes from a Singer config.
+
+use std::path::PathBuf;
+
+use bobbin_core::{Error, Result};
+use bobbin_singer::about::{Setting, SettingKind};
+use serde_json::Value;
+
+use crate::config::Part;
+
+/// What can be loaded into.
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    /// Its name as a program of its own; its upper case leads its settings in the environment.
+    pub(super) program: &'static str,
+    pub(super) description: &'static str,
+    pub(super) settings: &'static [Setting],
+}
+
+/// Other names under which runners give the same.
+const ALIASES: [(&str, &str); 2] = [("filepath", "path"), ("dbname", "database")];
+
+const SCHEMA: Setting = Setting {
+    default: Some("\"singer\""),
+    ..Setting::text("default_target_schema", "The schema that the tables are in.")
+};
+
+const fn number(name: &'static str, description: &'static str) -> Setting {
+    Setting { kind: SettingKind::Integer, ..Setting::text(name, description) }
+}
+
+const ARRAYS: &str = "Where arrays go: `tables` of their own, or `columns` of lists and JSON.";
+const NAMING: Setting =
+    Setting::text("naming", "`bobbin` or `stitch`: how names are given and what is rejected.");
+const LOAD_MODE: Setting =
+    Setting::text("load_mode", "`upsert`, or `append`: every version of a record is a row.");
+const KEEP_NAME: Setting = Setting {
+    kind: SettingKind::Boolean,
+    ..Setting::text(
+        "keep_original_name",
+        "Whether a column keeps its name once values of a second type come.",
+    )
+};
+const KEY_CHANGE: Setting = Setting::text(
+    "on_key_change",
+    "`stop`, or `append` from then on, when a stream's key changes.",
+);
+
+const KINDS: [Kind; 2] = [
+    Kind {
+        name: "duckdb",
+        program: "target-bobbin-duckdb",
+        description: "Loads Singer messages into a DuckDB file.",
+        settings: &[
+            Setting {
+                required: true,
+                ..Setting::text("path", "The file; it is made when missing.")
+            },
+            SCHEMA,
+            Setting { default: Some("\"columns\""), ..Setting::text("arrays", ARRAYS) },
+            NAMING,
+            LOAD_MODE,
+            KEEP_NAME,
+            KEY_CHANGE,
+            number("memory_limit_mb", "Memory that DuckDB may use, in MB."),
+            number("threads", "Threads that DuckDB may use."),
+            number("rows_per_commit", "Records that are committed together."),
+        ],
+    },
+    Kind {
+        name: "postgres",
+        program: "target-bobbin-postgres",
+        description: "Loads Singer messages into PostgreSQL.",
+        settings: &[
+            Setting { default: Some("\"localhost\""), ..Setting::text("host", "The server.") },
+            Setting { default: Some("5432"), ..number("port", "The server's port.") },
+            Setting { required: true, ..Setting::text("database", "The database; it must exist.") },
+            Setting {
+                required: true,
+                ..Setting::text("user", "A user who may make schemas in the database.")
+            },
+            Setting { secret: true, ..Setting::text("password", "The user's password.") },
+            SCHEMA,
+            Setting::text("tls", "`require` or `off`; off by default only on this machine."),
+            Setting::text("ca_file", "A certificate to trust beside those of the system."),
+            Setting { default: Some("\"tables\""), ..Setting::text("arrays", ARRAYS) },
+            NAMING,
+            LOAD_MODE,
+            KEEP_NAME,
+            KEY_CHANGE,
+            number("rows_per_commit", "Records that are committed together."),
+            number("connect_timeout_seconds", "How long connecting may take."),
+            number("statement_timeout_seconds", "How long a statement may take."),
+            number("lock_timeout_seconds", "How long a lock is waited for."),
+        ],
+    },
+];
+
+impl Kind {
+    pub(super) fn named(name: &str) -> Result<&'static Self> {
+        KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+            Error::config(format!("there is no destination `{name}`"))
+                .hint("there are: duckdb, postgres")
+        })
+    }
+
+    /// The destination's settings out of a Singer config. Unknown keys are the runner's own.
+    pub(super) fn part(&self, config: &Value) -> Result<Part> {
+        let mut table = toml::Table::new();
+        let known = self.settings.iter().filter(|setting| setting.name != SCHEMA.name);
+        for setting in known {
+            let other = ALIASES.iter().find(|(_, ours)| *ours == setting.name);
+            let keys = [setting.name].into_iter().chain(other.map(|(theirs, _)| *theirs));
+            let number = setting.kind == SettingKind::Integer;
+            for key in keys {
+                let value = match config.get(key) {
+                    None | Some(Value::Null) => continue,
+                    // Numbers often arrive as text.
+                    Some(Value::String(text)) => match text.parse::<i64>() {
+                        Ok(value) if number => toml::Value::Integer(value),
+                        _ if setting.kind == SettingKind::Boolean => {
+                            text.parse().map_or_else(|_| text.clone().into(), toml::Value::Boolean)
+                        }
+                        _ => toml::Value::String(text.clone()),
+                    },
+                    Some(Value::Number(value)) => match value.as_i64() {
+                        Some(value) if number => toml::Value::Integer(value),
+                        _ => toml::Value::String(value.to_string()),
+                    },
+                    Some(Value::Bool(value)) => toml::Value::Boolean(*value),
+                    Some(_) => {
+                        return Err(Error::config(format!(
+                            "`{key}` in the config is no text, number or truth value"
+                        )));
+                    }
+                };
+                table.entry(setting.name).or_insert(value);
+            }
+        }
+        let name = self.name.to_owned();
+        Ok(Part { kind: name.clone(), name, settings: table, base: PathBuf::new() })
+    }
+}

@@ -1,0 +1,55 @@
+//! How tables look: the settings that every destination of ours takes.
+
+use bobbin_core::{Error, Result};
+use bobbin_load::shape::layout::{Arrays, KeyChange, Layout, Loading, Naming, Split};
+
+use crate::config::Part;
+
+/// The settings' names.
+pub(crate) const KEYS: [&str; 5] =
+    ["arrays", "naming", "load_mode", "keep_original_name", "on_key_change"];
+
+/// The layout of a destination whose own is `default`.
+pub(crate) fn layout(part: &Part, default: Layout) -> Result<Layout> {
+    let mut layout = default;
+    if let Some(arrays) = choice(part, "arrays", &["tables", "columns"])? {
+        layout.arrays = if arrays == 0 { Arrays::Tables } else { Arrays::Columns };
+    }
+    if choice(part, "naming", &["bobbin", "stitch"])? == Some(1) {
+        layout.naming = Naming::Stitch;
+        // As Stitch's PostgreSQL does (`stitch-behaviour.md` C6); DuckDB is like its Snowflake.
+        if part.kind == "postgres" {
+            layout.split = Split::Renames;
+        }
+    }
+    if choice(part, "load_mode", &["upsert", "append"])? == Some(1) {
+        layout.loading = Loading::Append;
+    }
+    match part.settings.get("keep_original_name") {
+        None => {}
+        Some(toml::Value::Boolean(true)) => layout.split = Split::KeepsName,
+        Some(toml::Value::Boolean(false)) => layout.split = Split::Renames,
+        Some(_) => {
+            return Err(Error::config(format!(
+                "`keep_original_name` of destination `{}` is neither true nor false",
+                part.name
+            )));
+        }
+    }
+    if choice(part, "on_key_change", &["stop", "append"])? == Some(1) {
+        layout.key_change = KeyChange::Appends;
+    }
+    Ok(layout)
+}
+
+/// Which of the words a setting is.
+fn choice(part: &Part, key: &str, words: &[&str]) -> Result<Option<usize>> {
+    let Some(value) = part.settings.get(key) else { return Ok(None) };
+    let found = value.as_str().and_then(|text| words.iter().position(|word| *word == text));
+    if found.is_none() {
+        let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        return Err(Error::config(format!("`{key}` of destination `{}` is wrong", part.name))
+            .hint(format!("write {key} = {}", words.join(" or "))));
+    }
+    Ok(found)
+}
