@@ -100,29 +100,34 @@ fn every_test_stream_of_the_sdk_ends_as_it_should() {
             .sum();
         assert_eq!(count, rows, "{name} in DuckDB");
 
-        let settings = json!({
-            "host": server.host(), "user": "boss", "database": "postgres", "schema": name,
-        });
-        for stream in before.iter().chain([&stream]) {
-            load(directory.path(), "postgres", &settings, stream).assert(status, &[]);
+        for arrays in ["columns", "tables"] {
+            let schema = format!("{name}_{arrays}");
+            let settings = json!({
+                "host": server.host(), "user": "boss", "database": "postgres", "schema": schema,
+                "arrays": arrays,
+            });
+            for stream in before.iter().chain([&stream]) {
+                load(directory.path(), "postgres", &settings, stream).assert(status, &[]);
+            }
+            assert_eq!(rows_in_postgres(&server, &schema), rows, "{schema} in PostgreSQL");
         }
-        let mut client = Client::configure()
-            .host(server.host())
-            .user("boss")
-            .dbname("postgres")
-            .connect(NoTls)
-            .unwrap();
-        let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = $1
-                      AND NOT starts_with(tablename, '_')";
-        let tables = client.query(tables, &[&name]).unwrap();
-        let count: i64 = tables
-            .iter()
-            .map(|row| {
-                let table: String = row.get(0);
-                let sql = format!("SELECT count(*) FROM {name}.\"{table}\"");
-                client.query_one(&sql, &[]).unwrap().get::<_, i64>(0)
-            })
-            .sum();
-        assert_eq!(count as u64, rows, "{name} in PostgreSQL");
     }
+}
+
+/// Rows of the streams' own tables.
+fn rows_in_postgres(server: &Server, schema: &str) -> u64 {
+    let mut client = Client::configure()
+        .host(server.host())
+        .user("boss")
+        .dbname("postgres")
+        .connect(NoTls)
+        .unwrap();
+    let tables = format!("SELECT name FROM \"{schema}\"._bobbin_tables WHERE sub = '[]'");
+    let tables = client.query(&tables, &[]).unwrap();
+    let count = |row: &postgres::Row| -> i64 {
+        let table: String = row.get(0);
+        let sql = format!("SELECT count(*) FROM \"{schema}\".\"{table}\"");
+        client.query_one(&sql, &[]).unwrap().get(0)
+    };
+    tables.iter().map(count).sum::<i64>() as u64
 }
