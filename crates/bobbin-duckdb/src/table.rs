@@ -9,6 +9,7 @@ use bobbin_core::id::StreamName;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
+use bobbin_load::shape::capabilities::Capabilities;
 use bobbin_load::shape::convert::Converter;
 use bobbin_load::shape::name;
 use bobbin_load::shape::tree::Column;
@@ -30,6 +31,15 @@ pub(crate) const SYSTEM: [(&str, ColumnType); 5] = [
     ("_sdc_sequence", ColumnType::BigInt),
     ("_sdc_table_version", ColumnType::BigInt),
 ];
+
+/// What tables can be like.
+const CAPABILITIES: Capabilities = Capabilities {
+    name_bytes: 255,
+    columns: 1_600,
+    // DuckDB's own column; one of ours by that name would hide it from the merge.
+    reserved: &["rowid"],
+    keep_records: false,
+};
 
 /// The version of a table that was never replaced as a whole.
 const TABLE_VERSION: i64 = 1;
@@ -122,7 +132,7 @@ impl Table {
                 (column, there)
             })
             .collect();
-        Ok((table, Converter::new(stream, stored, &others)))
+        Ok((table, Converter::new(stream, stored, &others).within(CAPABILITIES)))
     }
 
     pub(crate) fn exists(&self) -> bool {

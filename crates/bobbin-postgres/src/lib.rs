@@ -10,7 +10,10 @@ mod config;
 mod copy;
 mod destination;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod jsonb;
+mod key;
 mod ledger;
 mod loader;
 mod merge;

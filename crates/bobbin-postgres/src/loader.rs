@@ -24,6 +24,7 @@ use crate::client::connect;
 use crate::config::Config;
 use crate::copy::{Field, HEADER, Rows, TRAILER};
 use crate::error::{self, Doing};
+use crate::key;
 use crate::ledger::{Entry, Ledger, LoadedSegment};
 use crate::merge::merge;
 use crate::sql;
@@ -283,7 +284,14 @@ impl Work<'_> {
         }
         let times = [self.received, batched].map(Timestamp::as_microsecond);
         let keys = (!batch.keys.is_empty()).then(|| batch.key_bytes());
+        let texts = key::texts(batch);
+        let mut unfit = Vec::new();
         for row in 0..batch.rows {
+            if let Some(reason) = key::unfit(&texts, row) {
+                let record = kept(batch.records.get(row).map_or("", |record| record));
+                unfit.push(RejectedRow { reason, record });
+                continue;
+            }
             let replaces = match (&keys, &mut self.table.filter) {
                 (None, _) => false,
                 (Some(keys), Some(filter)) => filter.insert(keys.at(row)),
@@ -295,6 +303,8 @@ impl Work<'_> {
             pending.rows.push(&fields, row, instants, numbers);
             pending.records.extend(batch.records.get(row).cloned());
         }
+        self.written.rejected += unfit.len() as u64;
+        self.ledger.reject(self.db, &self.table.name, &unfit, batched)?;
         if self.table.filter.as_ref().is_some_and(bobbin_load::filter::KeyFilter::is_too_large) {
             self.table.filter = None;
         }

@@ -156,7 +156,7 @@ fn what_postgres_cannot_hold_harms_no_neighbour() {
     );
     assert_eq!(rejected.len(), 3, "{rejected:?}");
     assert!(
-        rejected[0].starts_with("things | PostgreSQL refuses the row: index row"),
+        rejected[0].starts_with("things | PostgreSQL cannot hold the key: it is 20000 bytes long"),
         "{rejected:?}"
     );
     assert!(
