@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bobbin_core::schema::{Kind, Object};
-use jiff::Timestamp;
+use jiff::Unit;
 use jiff::civil::{Date, Time};
 
 use crate::exact::{Decimal, Value, parse};
@@ -144,6 +144,18 @@ impl Comparison {
                     Kind::Object(object) => Some(object),
                     _ => None,
                 });
+                let nul = self.rules.nul && key.contains('\0') && !self.cells.contains_key(path);
+                if nul {
+                    // A key of the overflow column.
+                    let last = path.len() - 1;
+                    path[last] = key.replace('\0', "␀");
+                    self.note("NUL became ␀");
+                    if members.contains_key(&path[last]) {
+                        self.note("two keys became one");
+                        path.pop();
+                        continue;
+                    }
+                }
                 self.value(value, below, path)?;
             }
             path.pop();
@@ -292,10 +304,13 @@ pub fn instant(text: &str) -> Option<i64> {
 }
 
 fn micros(date: Date, time: Time, offset_seconds: i64) -> Option<i64> {
-    // Through the datetime as if it were UTC, so that offsets beyond jiff's limits do not matter.
-    let civil = date.to_datetime(time);
-    let at: Timestamp = jiff::tz::Offset::UTC.to_timestamp(civil).ok()?;
-    Some(at.as_microsecond() - offset_seconds * 1_000_000)
+    // By days, because jiff's instants end before the year 9999 does.
+    let days = i64::from(jiff::civil::date(1970, 1, 1).until((Unit::Day, date)).ok()?.get_days());
+    let of_day = i64::from(time.hour()) * 3_600
+        + i64::from(time.minute()) * 60
+        + i64::from(time.second());
+    let seconds = days * 86_400 + of_day - offset_seconds;
+    Some(seconds * 1_000_000 + i64::from(time.subsec_nanosecond()) / 1_000)
 }
 
 fn short(text: &str) -> String {

@@ -9,13 +9,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::check::instant;
-use crate::exact::{Decimal, Document, Value, parse};
+use crate::exact::{Decimal, Document, Value, members, object, parse};
 
 /// Bytes of the longest line a destination takes (`stitch-behaviour.md` 7.11 and C3).
 const MOST_BYTES: usize = 20 << 20;
 
 /// Stands in a record for the case's name.
 const ID: &str = "__ID__";
+
+/// Stands in a line for its sequence.
+const SEQUENCE: &str = "__SEQUENCE__";
 
 /// Cases of one kind and the stream they are records of.
 #[derive(Clone, Debug)]
@@ -215,11 +218,22 @@ fn names(value: &Value, schema: Option<&Schema>) -> bool {
         (Kind::DateTime, Value::Text(text)) => instant(text).is_some(),
         (Kind::Integer, Value::Number(literal)) => literal.parse::<i64>().is_ok(),
         (Kind::Number, Value::Number(literal)) => {
-            let near: f64 = literal.parse().expect("a number");
-            Decimal::of(literal) == Decimal::of(&format!("{near:e}"))
+            is_double(literal)
+        }
+        // No column of numbers holds it, so it is text, also as a key.
+        (Kind::Text, Value::Number(literal)) => {
+            let whole = !literal.contains(['.', 'e', 'E']);
+            !(whole && literal.parse::<i64>().is_ok())
+                && (whole || !is_double(literal))
+                && !Decimal::of(literal).fits()
         }
         _ => false,
     }
+}
+
+fn is_double(literal: &str) -> bool {
+    let near: f64 = literal.parse().expect("a number");
+    Decimal::of(literal) == Decimal::of(&format!("{near:e}"))
 }
 
 impl Case {
@@ -233,22 +247,35 @@ impl Case {
             return parse(text);
         }
         // The two fields in front are the envelope's.
-        let (at, rest) = text.strip_prefix("{\"_sdc_extracted_at\":\"")?.split_once('"')?;
-        at.parse::<jiff::Timestamp>().ok()?;
-        let rest = rest.strip_prefix(",\"_sdc_sequence\":")?;
-        let end = rest.find([',', '}'])?;
-        rest[..end].parse::<i64>().ok()?;
-        if rest[end..].starts_with(",\"_sdc_rejected\":") {
+        let text = text.replace(SEQUENCE, "1");
+        let all = members(&text)?;
+        let [(first, at), (second, sequence), rest @ ..] = &all[..] else { return None };
+        if first != "_sdc_extracted_at" || second != "_sdc_sequence" {
             return None;
         }
-        parse(&format!("{{{}", rest[end..].trim_start_matches(',')))
+        let at: String = serde_json::from_str(at.get()).ok()?;
+        if instant(&at).is_none() && at.parse::<jiff::Timestamp>().is_err() {
+            return None;
+        }
+        sequence.get().parse::<i64>().ok()?;
+        let document = object(rest)?;
+        if let [(name, inner)] = rest
+            && name == "_sdc_rejected"
+            && let Some(Value::Object(inner)) = parse(inner.get()).map(|inner| inner.value)
+            && inner.len() == 2
+            && let (Some(Value::Text(_)), Some(Value::Text(_))) =
+                (inner.get("reason"), inner.get("record"))
+        {
+            return None;
+        }
+        Some(document)
     }
 
     /// The case as a segment's line, without its line break.
     pub fn line(&self, sequence: i64) -> Vec<u8> {
         if self.is_line {
             let text = String::from_utf8_lossy(&self.bytes);
-            return text.replace("__SEQUENCE__", &sequence.to_string()).into_bytes();
+            return text.replace(SEQUENCE, &sequence.to_string()).into_bytes();
         }
         line(sequence, &self.bytes)
     }

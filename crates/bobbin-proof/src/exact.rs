@@ -45,15 +45,30 @@ pub fn parse(text: &str) -> Option<Document> {
     Some(Document { value, twice })
 }
 
+/// An object's members in their order, each as it stands.
+pub fn members(text: &str) -> Option<Vec<(String, &RawValue)>> {
+    serde_json::from_str(text).ok().map(|Members(members)| members)
+}
+
+/// The value of an object with these members.
+pub fn object(members: &[(String, &RawValue)]) -> Option<Document> {
+    let mut twice = 0;
+    let mut object = BTreeMap::new();
+    for (key, raw) in members {
+        let value = read(raw, 1, &mut twice)?;
+        twice += usize::from(object.insert(key.clone(), value).is_some());
+    }
+    Some(Document { value: Value::Object(object), twice })
+}
+
 fn read(raw: &RawValue, level: usize, twice: &mut usize) -> Option<Value> {
     let text = raw.get();
     let level_below = level + 1;
     Some(match text.as_bytes().first()? {
         b'{' | b'[' if level == LEVELS => return None,
         b'{' => {
-            let Members(members) = serde_json::from_str(text).ok()?;
             let mut object = BTreeMap::new();
-            for (key, raw) in members {
+            for (key, raw) in members(text)? {
                 let value = read(raw, level_below, twice)?;
                 *twice += usize::from(object.insert(key, value).is_some());
             }
@@ -153,6 +168,13 @@ impl Decimal {
             return Self { negative: false, digits, power: 0 };
         }
         Self { negative, digits, power }
+    }
+}
+
+impl Decimal {
+    /// Whether a decimal of 38 digits, 9 of them behind the point, holds it.
+    pub fn fits(&self) -> bool {
+        self.power >= -9 && self.digits.len() as i128 + self.power <= 29
     }
 }
 

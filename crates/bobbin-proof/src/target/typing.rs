@@ -1,6 +1,7 @@
 //! Record typing: any lines under any schema become rows that say the same, or are rejected.
 
 use bobbin_core::catalog::Stream;
+use bobbin_load::lines::MAX_LINE_BYTES;
 use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::capabilities::Capabilities;
 use bobbin_load::shape::convert::Converter;
@@ -60,6 +61,10 @@ pub(super) fn typed(data: &[u8]) -> Option<Typed> {
         .zip(lines.take(64))
         .map(|(n, text)| if text.starts_with(b"{\"_sdc") { text.to_vec() } else { line(n, text) })
         .collect();
+    // Longer ones never reach the converter (`bobbin_load::feed`).
+    if lines.iter().any(|line| line.len() > MAX_LINE_BYTES) {
+        return None;
+    }
     let limits = Capabilities {
         // Few, so that fields beyond them occur.
         columns: 4 + about.len() % 60,
