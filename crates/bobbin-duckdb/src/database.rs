@@ -142,7 +142,12 @@ impl Database {
     /// cannot put aside.
     ///
     /// False when DuckDB holds more than it should by now: a checkpoint helps.
-    pub(crate) fn change_room(&self, db: &Connection, less_kib: u64, more_kib: u64) -> Result<bool> {
+    pub(crate) fn change_room(
+        &self,
+        db: &Connection,
+        less_kib: u64,
+        more_kib: u64,
+    ) -> Result<bool> {
         if less_kib == more_kib {
             return Ok(true);
         }

@@ -84,11 +84,7 @@ pub fn row(
         return Err(format!("{column} ({path:?}) holds {cell:?}, which the record does not have"));
     }
     comparison.notes.dedup();
-    Ok(if comparison.notes.is_empty() {
-        Verdict::Same
-    } else {
-        Verdict::Mended(comparison.notes)
-    })
+    Ok(if comparison.notes.is_empty() { Verdict::Same } else { Verdict::Mended(comparison.notes) })
 }
 
 struct Comparison {
@@ -217,9 +213,7 @@ impl Comparison {
             (Value::Number(literal), Cell::Text(held)) => literal == held,
             (Value::Text(text), Cell::Instant(held)) => instant(text) == Some(*held),
             (Value::Text(text), Cell::Text(held)) if text == held => true,
-            (Value::Text(_), Cell::Text(held)) => {
-                self.mended(value) == Value::Text(held.clone())
-            }
+            (Value::Text(_), Cell::Text(held)) => self.mended(value) == Value::Text(held.clone()),
             _ => false,
         })
     }
@@ -296,7 +290,8 @@ pub fn instant(text: &str) -> Option<i64> {
             let (sign, digits) = zone.split_at(1);
             let digits = digits.replace(':', "");
             let hours: i64 = digits.get(..2)?.parse().ok()?;
-            let minutes: i64 = digits.get(2..).filter(|m| !m.is_empty()).unwrap_or("0").parse().ok()?;
+            let minutes: i64 =
+                digits.get(2..).filter(|m| !m.is_empty()).unwrap_or("0").parse().ok()?;
             (hours * 60 + minutes) * if sign == "-" { -60 } else { 60 }
         }
     };
@@ -306,15 +301,18 @@ pub fn instant(text: &str) -> Option<i64> {
 fn micros(date: Date, time: Time, offset_seconds: i64) -> Option<i64> {
     // By days, because jiff's instants end before the year 9999 does.
     let days = i64::from(jiff::civil::date(1970, 1, 1).until((Unit::Day, date)).ok()?.get_days());
-    let of_day = i64::from(time.hour()) * 3_600
-        + i64::from(time.minute()) * 60
-        + i64::from(time.second());
+    let of_day =
+        i64::from(time.hour()) * 3_600 + i64::from(time.minute()) * 60 + i64::from(time.second());
     let seconds = days * 86_400 + of_day - offset_seconds;
     Some(seconds * 1_000_000 + i64::from(time.subsec_nanosecond()) / 1_000)
 }
 
 fn short(text: &str) -> String {
-    if text.len() <= 300 { text.to_owned() } else { format!("{}… ({} bytes)", text.chars().take(200).collect::<String>(), text.len()) }
+    if text.len() <= 300 {
+        text.to_owned()
+    } else {
+        format!("{}… ({} bytes)", text.chars().take(200).collect::<String>(), text.len())
+    }
 }
 
 /// JSON text of a value.

@@ -217,15 +217,12 @@ fn names(value: &Value, schema: Option<&Schema>) -> bool {
         (Kind::Text, Value::Text(_)) | (Kind::Boolean, Value::Bool(_)) => true,
         (Kind::DateTime, Value::Text(text)) => instant(text).is_some(),
         (Kind::Integer, Value::Number(literal)) => literal.parse::<i64>().is_ok(),
-        (Kind::Number, Value::Number(literal)) => {
-            is_double(literal)
-        }
+        (Kind::Number, Value::Number(literal)) => is_double(literal),
         // No column of numbers holds it, so it is text, also as a key.
         (Kind::Text, Value::Number(literal)) => {
             let whole = !literal.contains(['.', 'e', 'E']);
-            !(whole && literal.parse::<i64>().is_ok())
-                && (whole || !is_double(literal))
-                && !Decimal::of(literal).fits()
+            let held = if whole { literal.parse::<i64>().is_ok() } else { is_double(literal) };
+            !(held || Decimal::of(literal).fits())
         }
         _ => false,
     }

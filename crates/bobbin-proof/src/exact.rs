@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Levels a record may have (`bobbin_core::json::MAX_DEPTH`, written again).
@@ -124,8 +124,7 @@ impl Value {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says(b))
             }
             (Self::Object(a), Self::Object(b)) => {
-                a.len() == b.len()
-                    && a.iter().zip(b).all(|((k, a), (l, b))| k == l && a.says(b))
+                a.len() == b.len() && a.iter().zip(b).all(|((k, a), (l, b))| k == l && a.says(b))
             }
             _ => self == other,
         }

@@ -17,9 +17,30 @@ impl Random {
 
 /// What inputs of JSON are sensitive to.
 const PIECES: [&[u8]; 24] = [
-    b"\"", b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\\u0000", b"\\ud800", b"null", b"true", b"-0",
-    b"1e400", b"9223372036854775808", b"0.1", b"\n", b"\xff", b"\"id\":\"a\",", b"\"id\":null,",
-    b"2026-01-01T00:00:00Z", b"__st", b"{\"a\":", b"[[[[[[[[",
+    b"\"",
+    b"\\",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"\\u0000",
+    b"\\ud800",
+    b"null",
+    b"true",
+    b"-0",
+    b"1e400",
+    b"9223372036854775808",
+    b"0.1",
+    b"\n",
+    b"\xff",
+    b"\"id\":\"a\",",
+    b"\"id\":null,",
+    b"2026-01-01T00:00:00Z",
+    b"__st",
+    b"{\"a\":",
+    b"[[[[[[[[",
 ];
 
 /// Changes `input` in one to four places, taking pieces of `other`.

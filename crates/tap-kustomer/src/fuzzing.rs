@@ -45,12 +45,13 @@ impl Pages {
 /// When it is not a page.
 pub fn page(pages: &mut Pages, bytes: &[u8], lossy: bool) -> Result<Page, String> {
     let answer = Answer { bytes, at: Timestamp::UNIX_EPOCH, flawed: 0, lossy };
-    let page = read(&answer, &ReadSpec::default(), &mut pages.0, Vec::new()).map_err(|flaw| {
-        match flaw {
-            Flaw::Transport(reason) | Flaw::Contract(reason) => reason,
-            Flaw::Encoding => "bytes that are not UTF-8".to_owned(),
-        }
-    })?;
+    let page =
+        read(&answer, &ReadSpec::default(), &mut pages.0, Vec::new()).map_err(
+            |flaw| match flaw {
+                Flaw::Transport(reason) | Flaw::Contract(reason) => reason,
+                Flaw::Encoding => "bytes that are not UTF-8".to_owned(),
+            },
+        )?;
     let rejected = page.rejected.into_iter().map(|rejected| (rejected.reason, rejected.record));
     Ok(Page {
         text: page.text,

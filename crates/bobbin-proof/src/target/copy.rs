@@ -1,6 +1,8 @@
 //! PostgreSQL's binary COPY form: what is encoded, decoded again by the manual, says the same as the
 //! records.
 
+use std::fmt::Write as _;
+
 use bobbin_load::shape::types::{ColumnType, Scalar};
 use bobbin_postgres::fuzzing::encode;
 
@@ -115,8 +117,14 @@ impl<'a> Bytes<'a> {
             let n = usize::try_from(weight - place).ok();
             n.and_then(|n| groups.get(n)).copied().unwrap_or(0)
         };
-        let whole: String = (0..=weight.max(0)).rev().map(|place| format!("{:04}", at(place))).collect();
-        let fraction: String = (1..=3i16).map(|place| format!("{:04}", at(-place))).collect();
+        let spell = |places: &mut dyn Iterator<Item = i16>| {
+            places.fold(String::new(), |mut text, place| {
+                let _ = write!(text, "{:04}", at(place));
+                text
+            })
+        };
+        let whole = spell(&mut (0..=weight.max(0)).rev());
+        let fraction = spell(&mut (1..=3).map(|place: i16| -place));
         let lost = fraction[scale..].bytes().any(|digit| digit != b'0');
         assert!(!lost, "digits behind the scale");
         format!("{}{whole}.{}0", if sign == 0 { "" } else { "-" }, &fraction[..scale])

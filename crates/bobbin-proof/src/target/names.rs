@@ -49,7 +49,9 @@ pub fn run(data: &[u8]) {
     }
     // At the next start the names are handed back; no field that is new may get one of them.
     let mut later = Names::new(limit);
-    given.iter().for_each(|name| later.reserve(name));
+    for name in &given {
+        later.reserve(name);
+    }
     for name in claim(&mut later) {
         assert!(seen.insert(name.to_lowercase()), "{name:?} belongs to another field");
     }

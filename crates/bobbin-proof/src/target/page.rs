@@ -55,10 +55,11 @@ fn answer(pages: &mut Pages, data: &[u8], lossy: bool) {
     }
     let good = records.iter().filter(|record| {
         let Value::Object(members) = record else { return false };
-        let object = |name| {
-            matches!(members.get(name), None | Some(Value::Null | Value::Object(_)))
-        };
-        object("attributes") && object("relationships") && matches!(members.get("id"), Some(Value::Text(id)) if !id.is_empty())
+        let object =
+            |name| matches!(members.get(name), None | Some(Value::Null | Value::Object(_)));
+        object("attributes")
+            && object("relationships")
+            && matches!(members.get("id"), Some(Value::Text(id)) if !id.is_empty())
     });
     assert!(lines.len() >= good.count(), "a good record was set aside: {:?}", read.rejected);
 }

@@ -80,12 +80,16 @@ fn plain(schema: &Schema) -> Schema {
         Kind::Any => schema.required = false,
         Kind::Array(items) => **items = plain(items),
         Kind::Union(members) => {
-            members.iter_mut().for_each(|member| *member = plain(member));
+            for member in members.iter_mut() {
+                *member = plain(member);
+            }
             // Whether it may be null is said by its members.
             schema.required = members.iter().all(|member| member.required);
         }
         Kind::Object(Object { properties, .. }) => {
-            properties.iter_mut().for_each(|(_, field)| *field = plain(field));
+            for (_, field) in properties {
+                *field = plain(field);
+            }
         }
         _ => {}
     }

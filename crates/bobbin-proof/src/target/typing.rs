@@ -1,6 +1,7 @@
 //! Record typing: any lines under any schema become rows that say the same, or are rejected.
 
 use bobbin_core::catalog::Stream;
+use bobbin_core::schema::Kind;
 use bobbin_load::lines::MAX_LINE_BYTES;
 use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::capabilities::Capabilities;
@@ -74,7 +75,9 @@ pub(super) fn typed(data: &[u8]) -> Option<Typed> {
     };
     let stream = theme.stream("things");
     let mut converter = Converter::new(&stream, Vec::new(), &[]).within(limits);
-    lines.iter().for_each(|line| converter.line(line));
+    for line in &lines {
+        converter.line(line);
+    }
     let batch = converter.finish()?;
     invariants(&batch, &lines, &stream);
     let must = lines.iter().filter(|line| matches!(theme.fate(&whole(line)), Fate::Row(_)));
@@ -83,12 +86,12 @@ pub(super) fn typed(data: &[u8]) -> Option<Typed> {
     assert_eq!(rows, must, "not exactly the records that can be read and have a key became rows");
     // Nothing is left behind for the next batch.
     assert!(converter.finish().is_none(), "an ended batch leaves something");
-    lines.iter().filter(|line| theme.fate(&whole(line)) == Fate::Rejected).for_each(|line| {
+    for line in lines.iter().filter(|line| theme.fate(&whole(line)) == Fate::Rejected) {
         converter.line(line);
         let alone = converter.finish().expect("a rejected record is in a batch");
         assert!(alone.rows == 0 && alone.columns.is_empty() && alone.new.is_empty());
         assert_eq!(alone.rejected.len(), 1);
-    });
+    }
     let mut columns = Vec::new();
     for (position, _) in &batch.columns {
         let (_, column) = batch.new.iter().find(|(at, _)| at == position).expect("a new column");
@@ -132,7 +135,6 @@ fn theme(about: &[u8]) -> Option<Theme> {
     let mut names: Vec<&String> = key.iter().collect();
     names.sort();
     names.dedup();
-    use bobbin_core::schema::Kind;
     let named = key.iter().all(|name| {
         fields.property(name).is_some_and(|schema| {
             matches!(

@@ -1,5 +1,6 @@
 //! DuckDB, read back through its own client as Arrow arrays.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -20,11 +21,13 @@ use crate::replica::{Mode, Replica, SYSTEM, Table};
 pub(crate) struct File {
     directory: tempfile::TempDir,
     mode: Mode,
+    /// Open between two sessions: opening a file of hundreds of tables takes its time.
+    reader: RefCell<Option<Connection>>,
 }
 
 impl File {
     pub(crate) fn new(mode: Mode) -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), mode }
+        Self { directory: tempfile::tempdir().unwrap(), mode, reader: RefCell::default() }
     }
 
     fn path(&self) -> PathBuf {
@@ -42,10 +45,12 @@ impl Replica for File {
     }
 
     fn renew(&mut self) {
+        self.reader.take();
         self.directory = tempfile::tempdir().unwrap();
     }
 
     fn open(&self, job: &str) -> Box<dyn Loader> {
+        self.reader.take();
         let mut config = Config::new(self.path());
         (self.mode.duckdb)(&mut config);
         let cancel = Cancel::new();
@@ -54,14 +59,17 @@ impl Replica for File {
     }
 
     fn read(&self, stream: &str) -> Table {
-        let db = Connection::open(self.path()).unwrap();
+        let mut reader = self.reader.borrow_mut();
+        let db = reader.get_or_insert_with(|| Connection::open(self.path()).unwrap());
         let mut table = Table::default();
-        let mut rejected =
-            db.prepare("SELECT reason, record FROM crm._sdc_rejected WHERE table_name = ?").unwrap();
+        let mut rejected = db
+            .prepare("SELECT reason, record FROM crm._sdc_rejected WHERE table_name = ?")
+            .unwrap();
         let rows = rejected.query_map([stream], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         table.rejected = rows.map(Result::unwrap).collect();
-        let mut columns =
-            db.prepare("SELECT name, path::VARCHAR FROM crm._bobbin_columns WHERE stream = ?").unwrap();
+        let mut columns = db
+            .prepare("SELECT name, path::VARCHAR FROM crm._bobbin_columns WHERE stream = ?")
+            .unwrap();
         let rows = columns
             .query_map([stream], |row| {
                 let (name, path): (String, String) = (row.get(0)?, row.get(1)?);
@@ -100,9 +108,10 @@ impl Replica for File {
                     .zip(batch.columns())
                     .filter(|(field, _)| !SYSTEM.contains(&field.name().as_str()))
                     .filter_map(|(field, column)| {
-                        let path = paths.get(field.name()).cloned().unwrap_or_else(|| {
-                            panic!("{} is not in the column map", field.name())
-                        });
+                        let path = paths
+                            .get(field.name())
+                            .cloned()
+                            .unwrap_or_else(|| panic!("{} is not in the column map", field.name()));
                         let cell = cell(column, row, json.contains(field.name()))?;
                         Some(Found { path, column: field.name().clone(), cell })
                     })

@@ -1,5 +1,6 @@
 //! PostgreSQL, read back through an ordinary client in the binary forms of its types.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -21,11 +22,14 @@ pub(crate) struct Base {
     database: String,
     made: usize,
     mode: Mode,
+    /// Open between two sessions.
+    reader: RefCell<Option<Client>>,
 }
 
 impl Base {
     pub(crate) fn new(mode: Mode) -> Self {
-        Self { server: Server::start(), database: "postgres".to_owned(), made: 0, mode }
+        let database = "postgres".to_owned();
+        Self { server: Server::start(), database, made: 0, mode, reader: RefCell::default() }
     }
 
     fn client(&self) -> Client {
@@ -58,6 +62,7 @@ impl Replica for Base {
     }
 
     fn renew(&mut self) {
+        self.reader.take();
         self.made += 1;
         let old = std::mem::replace(&mut self.database, "postgres".to_owned());
         let mut client = self.client();
@@ -78,7 +83,8 @@ impl Replica for Base {
     }
 
     fn read(&self, stream: &str) -> Table {
-        let mut client = self.client();
+        let mut reader = self.reader.borrow_mut();
+        let client = reader.get_or_insert_with(|| self.client());
         let mut table = Table::default();
         let rows = client
             .query("SELECT reason, record FROM crm._sdc_rejected WHERE table_name = $1", &[&stream])
