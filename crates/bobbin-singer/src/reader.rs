@@ -59,6 +59,10 @@ pub fn parse(line: &str) -> Result<Message<'_>, String> {
         }
         let span = r.skip().map_err(json)?;
         match &*key {
+            // Of a key that stands twice the last counts.
+            "type" => kind = None,
+            "stream" => stream = None,
+            "time_extracted" => time = None,
             "record" => record = Some(span),
             "schema" => schema = Some(span),
             "value" => value = Some(span),

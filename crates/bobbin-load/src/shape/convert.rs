@@ -56,6 +56,10 @@ pub struct Converter {
     /// The last `_sdc_extracted_at` read; a page's records share it.
     last_extracted: (String, i64),
     overflow: Option<usize>,
+    /// What the current row has brought, should it be rejected: nodes of new columns, which are the
+    /// last ones, and nodes whose type it decided.
+    made: Vec<Option<usize>>,
+    decided: Vec<usize>,
     /// Fields of the current row that have no column: node and value.
     extra: Vec<(usize, String)>,
     scratch: String,
@@ -103,6 +107,8 @@ impl Converter {
             rejected: Vec::new(),
             last_extracted: (String::new(), 0),
             overflow,
+            made: Vec::new(),
+            decided: Vec::new(),
             extra: Vec::new(),
             scratch: String::new(),
         };
@@ -251,6 +257,8 @@ impl Converter {
 
     /// Reads one line; true when it became a row.
     fn record(&mut self, text: &str) -> Result<bool, Refusal> {
+        self.made.clear();
+        self.decided.clear();
         let mut r = Reader::new(text);
         r.object()?;
         let extracted_at = self.extracted_at(&mut r)?;
@@ -319,8 +327,23 @@ impl Converter {
         Ok(())
     }
 
-    /// Removes what the current row has left in columns.
+    /// Removes what the current row has left in columns, and the columns, names and types that
+    /// only it asked for: its neighbours must look as if it had not been there.
     fn take_back(&mut self) {
+        while let Some(node) = self.made.pop() {
+            let Some(Building { column, .. }) = self.columns.pop() else { break };
+            let at = self.columns.len();
+            match node {
+                Some(node) => {
+                    self.nodes[node].columns.retain(|&(_, position)| position != at);
+                    self.names.release(&column.name);
+                }
+                None => self.overflow = None,
+            }
+        }
+        for node in self.decided.drain(..) {
+            self.nodes[node].primary = None;
+        }
         for building in &mut self.columns {
             building.builder.truncate(self.rows);
         }
@@ -497,10 +520,11 @@ impl Converter {
 
     /// Lets the first value decide the type of a field that nothing else decided.
     #[inline]
-    fn decide(&mut self, node: usize, natural: ColumnType) {
-        let node = &mut self.nodes[node];
+    fn decide(&mut self, at: usize, natural: ColumnType) {
+        let node = &mut self.nodes[at];
         if node.primary.is_none() && node.fields.is_none() {
             node.primary = Some(natural);
+            self.decided.push(at);
         }
     }
 
@@ -538,6 +562,7 @@ impl Converter {
 
     fn push_column(&mut self, column: Column, node: Option<usize>) -> usize {
         let at = self.columns.len();
+        self.made.push(node);
         if let Some(node) = node {
             let columns = &mut self.nodes[node].columns;
             columns.push((column.ty, at));

@@ -92,12 +92,34 @@ pub(super) fn typed(data: &[u8]) -> Option<Typed> {
         assert!(alone.rows == 0 && alone.columns.is_empty() && alone.new.is_empty());
         assert_eq!(alone.rejected.len(), 1);
     }
+    as_if_alone(&batch, &lines, &theme, &stream, limits);
     let mut columns = Vec::new();
     for (position, _) in &batch.columns {
         let (_, column) = batch.new.iter().find(|(at, _)| at == position).expect("a new column");
         columns.push(column.clone());
     }
     Some(Typed { theme, batch, columns })
+}
+
+/// Rejected lines make no difference to the others: not to their columns, names or types.
+fn as_if_alone(
+    batch: &Batch,
+    lines: &[Vec<u8>],
+    theme: &Theme,
+    stream: &Stream,
+    limits: Capabilities,
+) {
+    let mut converter = Converter::new(stream, Vec::new(), &[]).within(limits);
+    for line in lines.iter().filter(|line| theme.fate(&whole(line)) != Fate::Rejected) {
+        converter.line(line);
+    }
+    let alone = converter.finish().unwrap_or_default();
+    assert_eq!(alone.new, batch.new, "a rejected record leaves its mark on columns");
+    assert_eq!(alone.columns, batch.columns, "a rejected record leaves its mark on values");
+    assert_eq!(alone.keys, batch.keys);
+    if batch.rows > 0 {
+        assert_eq!(alone.versions, batch.versions);
+    }
 }
 
 fn invariants(batch: &Batch, lines: &[Vec<u8>], stream: &Stream) {
@@ -109,7 +131,9 @@ fn invariants(batch: &Batch, lines: &[Vec<u8>], stream: &Stream) {
     assert!(batch.columns.is_sorted_by_key(|(position, _)| *position));
     for (position, array) in &batch.columns {
         assert_eq!(array.len(), batch.rows, "column {position} has another length");
-        assert!(array.null_count() < batch.rows.max(1), "column {position} without a value");
+        // Of a column that only an older version of a row had a value for nothing is left.
+        let some = array.null_count() < batch.rows || batch.superseded > 0;
+        assert!(some, "column {position} without a value");
         array.to_data().validate_full().expect("an array that is well formed");
     }
     if batch.rows > 0 {

@@ -11,7 +11,9 @@ use bobbin_core::segment::Segment;
 use bobbin_proof::check::{Found, Rules};
 
 /// A way in which a destination can be set up. Every test of the corpus and the properties runs in
-/// each of them: add a mode here, and what may change in it to its rules.
+/// each of them: add a mode to [`MODES`], with what may change in it as its rules. Where a mode keeps
+/// arrays in tables of their own, [`Replica::read`] puts them together again, as one
+/// [`Cell::Json`](bobbin_proof::check::Cell) for the path of each outermost array.
 #[derive(Clone, Copy)]
 pub(crate) struct Mode {
     /// Part of the snapshots' names.
