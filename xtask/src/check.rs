@@ -30,6 +30,10 @@ const PICTURE: &[(&str, &[&str])] = &[
             "bobbin-engine",
         ],
     ),
+    (
+        "bobbin-proof",
+        &["bobbin-core", "bobbin-load", "bobbin-postgres", "bobbin-singer", "tap-kustomer"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -47,7 +47,7 @@ struct Shared {
     memory_limit_mb: u32,
     block_kib: u64,
     /// Kibibytes beyond the limit for what DuckDB cannot put aside.
-    room_kib: Mutex<u64>,
+    room: Mutex<Room>,
     /// Last, because the list may only forget the file once it is closed.
     entry: Entry,
 }
@@ -97,7 +97,7 @@ impl Database {
             catalog,
             memory_limit_mb,
             block_kib: block_bytes / 1024,
-            room_kib: Mutex::new(0),
+            room: Mutex::new(Room { kib: 0, limit_mib: memory_limit_mb }),
             entry: Entry(path.clone()),
         });
         open.insert(path, Arc::downgrade(&shared));
@@ -140,13 +140,27 @@ impl Database {
 
     /// Changes by how much the limit of memory is exceeded, for what a round holds that DuckDB
     /// cannot put aside.
-    pub(crate) fn change_room(&self, db: &Connection, less_kib: u64, more_kib: u64) -> Result<()> {
+    ///
+    /// False when DuckDB holds more than it should by now: a checkpoint helps.
+    pub(crate) fn change_room(
+        &self,
+        db: &Connection,
+        less_kib: u64,
+        more_kib: u64,
+    ) -> Result<bool> {
         if less_kib == more_kib {
-            return Ok(());
+            return Ok(true);
         }
-        let mut room = self.shared.room_kib.lock().unwrap_or_else(PoisonError::into_inner);
-        *room = room.saturating_sub(less_kib) + more_kib;
-        set_memory(db, self.shared.memory_limit_mb + (*room / 1024) as u32)
+        let mut room = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
+        room.kib = room.kib.saturating_sub(less_kib) + more_kib;
+        let mib = self.shared.memory_limit_mb + (room.kib / 1024) as u32;
+        if mib > room.limit_mib {
+            room.set(db, mib)?;
+        } else if more_kib == 0 {
+            return room.lower(db, mib);
+        }
+        // Not lower: a limit that cannot be met at once would end the transaction that is open now.
+        Ok(true)
     }
 
     /// Closes and opens the file, unless others in this process use it. DuckDB keeps track in
@@ -177,9 +191,10 @@ impl Database {
     /// can stand. One that fails for want of memory makes the file unusable until it is opened
     /// anew.
     pub(crate) fn checkpoint(&self, db: &Connection, widest: usize) -> Result<()> {
-        let room = self.shared.room_kib.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut room = self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
         let blocks = self.shared.block_kib / 2 + self.blocks_for(widest) / 1024;
-        set_memory(db, 32 + (blocks + *room / 1024) as u32)?;
+        let least = 32 + (blocks + room.kib / 1024) as u32;
+        room.lower(db, least)?;
         let done = db
             .execute_batch(&format!("CHECKPOINT {}", sql::name(self.catalog())))
             .or_else(|error| {
@@ -187,7 +202,12 @@ impl Database {
                 if busy { Ok(()) } else { Err(error) }
             })
             .doing("cannot write a checkpoint");
-        set_memory(db, self.shared.memory_limit_mb + (*room / 1024) as u32)?;
+        let mib = self.shared.memory_limit_mb + (room.kib / 1024) as u32;
+        if mib > room.limit_mib {
+            room.set(db, mib)?;
+        } else {
+            room.lower(db, mib)?;
+        }
         done
     }
 
@@ -200,6 +220,39 @@ impl Database {
 fn set_memory(db: &Connection, mib: u32) -> Result<()> {
     db.execute_batch(&format!("SET memory_limit = '{mib}MiB'"))
         .doing("cannot set DuckDB's limit of memory")
+}
+
+/// How much memory DuckDB may use.
+#[derive(Debug)]
+struct Room {
+    /// What open rounds need above the limit of the configuration.
+    kib: u64,
+    /// The limit as DuckDB has it now.
+    limit_mib: u32,
+}
+
+impl Room {
+    fn set(&mut self, db: &Connection, mib: u32) -> Result<()> {
+        set_memory(db, mib)?;
+        self.limit_mib = mib;
+        Ok(())
+    }
+
+    /// Sets a limit that may be less than what DuckDB holds now, for example after a record of
+    /// 10 MB. It refuses one that it cannot meet at once; then the present one stays for a while.
+    /// Not for an open transaction, which a refusal would end. False when it was refused.
+    fn lower(&mut self, db: &Connection, mib: u32) -> Result<bool> {
+        match db.execute_batch(&format!("SET memory_limit = '{mib}MiB'")) {
+            Err(error) if error.to_string().contains("could not free up enough memory") => {
+                Ok(false)
+            }
+            Err(error) => Err(error).doing("cannot set DuckDB's limit of memory"),
+            Ok(()) => {
+                self.limit_mib = mib;
+                Ok(true)
+            }
+        }
+    }
 }
 
 fn start(config: &Config, path: &Path) -> Result<Connection> {

@@ -336,13 +336,14 @@ impl Loader for DuckDbLoader {
             return Err(error);
         }
         self.trimmed = true;
-        self.give_room_back()?;
         self.rows += round.segments.iter().map(|loaded| loaded.loaded).sum::<u64>();
+        // First of all: whatever fails from here on, these are not to be loaded again.
         self.durable.extend(round.segments.into_iter().map(|loaded| loaded.segment.id));
+        let fits = self.give_room_back()?;
         if self.rows >= REOPEN_ROWS {
             self.rows = 0;
             self.database.reopen(&self.db, self.widest)?;
-        } else if self.database.wal_bytes() > WAL_BYTES {
+        } else if !fits || self.database.wal_bytes() > WAL_BYTES {
             self.database.checkpoint(&self.db, self.widest)?;
         }
         Ok(())
@@ -375,7 +376,7 @@ impl DuckDbLoader {
         }
     }
 
-    fn give_room_back(&mut self) -> Result<()> {
+    fn give_room_back(&mut self) -> Result<bool> {
         let kib = self.room_kib.drain().map(|(_, kib)| kib).sum();
         self.database.change_room(&self.db, kib, 0)
     }

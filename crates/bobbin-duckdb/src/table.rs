@@ -9,8 +9,11 @@ use bobbin_core::id::StreamName;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
+use bobbin_load::shape::capabilities::Capabilities;
 use bobbin_load::shape::convert::Converter;
+use bobbin_load::shape::layout::Layout;
 use bobbin_load::shape::name;
+use bobbin_load::shape::sheet::Known;
 use bobbin_load::shape::tree::Column;
 use bobbin_load::shape::types::{ColumnType, UTC};
 use duckdb::{Appender, Connection};
@@ -30,6 +33,19 @@ pub(crate) const SYSTEM: [(&str, ColumnType); 5] = [
     ("_sdc_sequence", ColumnType::BigInt),
     ("_sdc_table_version", ColumnType::BigInt),
 ];
+
+/// What tables can be like.
+const CAPABILITIES: Capabilities = Capabilities {
+    name_bytes: 255,
+    stitch_column_bytes: 251,
+    columns: 1_600,
+    // DuckDB's own column; one of ours by that name would hide it from the merge.
+    reserved: &["rowid"],
+    case_sensitive: false,
+    key_bytes: None,
+    nul_in_keys: true,
+    keep_records: false,
+};
 
 /// The version of a table that was never replaced as a whole.
 const TABLE_VERSION: i64 = 1;
@@ -122,7 +138,9 @@ impl Table {
                 (column, there)
             })
             .collect();
-        Ok((table, Converter::new(stream, stored, &others)))
+        let known = Known { columns: stored, others, ..Known::default() };
+        let layout = Layout::default();
+        Ok((table, Converter::arranged(stream, vec![known], CAPABILITIES, layout)))
     }
 
     pub(crate) fn exists(&self) -> bool {

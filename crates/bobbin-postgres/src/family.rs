@@ -30,6 +30,7 @@ pub(crate) const CAPABILITIES: Capabilities = Capabilities {
     reserved: &["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"],
     case_sensitive: true,
     key_bytes: Some(2_600),
+    nul_in_keys: false,
     keep_records: true,
 };
 

@@ -12,6 +12,8 @@ mod destination;
 mod error;
 mod family;
 mod found;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod jsonb;
 mod ledger;
 mod loader;

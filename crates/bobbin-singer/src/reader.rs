@@ -72,6 +72,10 @@ pub fn parse(line: &str) -> Result<Message<'_>, String> {
             *place = Some(r.string().map_err(json)?.decode().into_owned());
             continue;
         }
+        // Of a key that stands twice the last counts.
+        if let Some(place) = texts.place(&key) {
+            *place = None;
+        }
         let span = r.skip_unchecked().map_err(json)?;
         if key == "record" {
             record = Some(span);

@@ -8,6 +8,8 @@ pub mod bookmark;
 pub mod cli;
 pub mod config;
 mod crew;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 mod lane;
 mod lists;

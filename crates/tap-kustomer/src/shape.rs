@@ -78,6 +78,14 @@ impl Shaper {
                 let text = walk::without_duplicates(raw).map_err(|error| reason(raw, error))?;
                 self.document(&text, out)
             }
+            // What is odd may stand there once more, and then the last counts.
+            Err(Stop::Odd(reason)) => match walk::without_duplicates(raw) {
+                Ok(text) => {
+                    out.truncate(start);
+                    self.document(&text, out)
+                }
+                Err(_) => Err(Stop::Odd(reason)),
+            },
             result => result,
         };
         match result {

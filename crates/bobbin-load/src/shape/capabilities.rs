@@ -16,6 +16,8 @@ pub struct Capabilities {
     pub case_sensitive: bool,
     /// Longest key, in bytes of its values together; for destinations that keep an index.
     pub key_bytes: Option<usize>,
+    /// Whether a key's text may hold the character NUL.
+    pub nul_in_keys: bool,
     /// Whether a batch keeps its records' text: for destinations that may refuse single rows.
     pub keep_records: bool,
 }
@@ -30,6 +32,7 @@ impl Default for Capabilities {
             reserved: &[],
             case_sensitive: false,
             key_bytes: None,
+            nul_in_keys: true,
             keep_records: false,
         }
     }

@@ -92,8 +92,10 @@ impl Builder {
         }
     }
 
-    /// Takes rows back until `rows` are left.
+    /// Takes rows back until `rows` are left, and items of a list that was not ended: a record may
+    /// break off in the middle of one.
     pub fn truncate(&mut self, rows: usize) {
+        self.abandon_list();
         if self.valid.len() <= rows {
             return;
         }
@@ -123,6 +125,17 @@ impl Builder {
             },
             Data::Boolean(_) => 1,
             _ => 8,
+        }
+    }
+
+    /// The last row's text; empty for other types and null.
+    pub fn last_text(&self) -> &[u8] {
+        match &self.data {
+            Data::Text { offsets, bytes } => match offsets.as_slice() {
+                [.., from, to] => &bytes[*from as usize..*to as usize],
+                _ => &[],
+            },
+            _ => &[],
         }
     }
 
@@ -336,7 +349,6 @@ mod tests {
         builder.items().unwrap().push_text("b");
         builder.push_list();
         builder.items().unwrap().push_text("left over");
-        builder.abandon_list();
         builder.truncate(2);
         builder.items().unwrap().push_text("c");
         builder.items().unwrap().pad(2 + 1);

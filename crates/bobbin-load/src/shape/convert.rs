@@ -78,6 +78,11 @@ impl Converter {
         Self::arranged(stream, vec![own], Capabilities::default(), Layout::default())
     }
 
+    /// The same for a destination with limits of its own.
+    pub fn within(stream: &Stream, capabilities: Capabilities) -> Self {
+        Self::arranged(stream, Vec::new(), capabilities, Layout::default())
+    }
+
     /// A converter for a destination with limits of its own and tables as a person chose them.
     /// `known` are the stream's tables, in any order.
     pub fn arranged(
@@ -164,7 +169,7 @@ impl Converter {
             }
         };
         for sheet in &mut self.sheets {
-            sheet.mark = sheet.rows;
+            sheet.begin_record();
         }
         match self.record(text) {
             Ok(true) => {
@@ -176,8 +181,7 @@ impl Converter {
             Ok(false) => {}
             Err(refusal) => {
                 for sheet in &mut self.sheets {
-                    sheet.truncate(sheet.mark);
-                    sheet.fault = None;
+                    sheet.take_back();
                 }
                 self.ids.clear();
                 let reason = match refusal {
@@ -374,6 +378,16 @@ impl Converter {
         }) {
             let name = own.nodes[key].path.last().map_or("", String::as_str);
             return Err(Refusal::Reason(format!("the key `{name}` is an object or array")));
+        }
+        if !self.capabilities.nul_in_keys {
+            // Mended it would be another record's key.
+            let own_columns = self.keys.iter().filter_map(|&key| own.own_column(key));
+            let text = own_columns.map(|at| own.columns[at].builder.last_text());
+            if text.into_iter().any(|text| text.contains(&0)) {
+                return Err(Refusal::Reason(
+                    "the key holds the character NUL, which the table cannot".to_owned(),
+                ));
+            }
         }
         if let Some(most) = self.capabilities.key_bytes.filter(|&most| bytes > most) {
             return Err(Refusal::Reason(format!(

@@ -125,6 +125,11 @@ impl Names {
         Ok(name)
     }
 
+    /// Takes back a name just given, for a column that is not made after all.
+    pub(super) fn release(&mut self, name: &str) {
+        self.taken.remove(&self.compared(name));
+    }
+
     /// Gives a free name for the field at `path`, with `__` and the suffix for a sibling.
     pub fn claim(&mut self, path: &[&str], suffix: Option<&str>) -> String {
         let mut plain = plain(path);

@@ -45,6 +45,10 @@ pub(super) struct Sheet {
     pub(super) rows: usize,
     /// Rows that were whole when the current record began.
     pub(super) mark: usize,
+    /// What the current record has brought, should it be rejected: nodes of new columns, which are
+    /// the last ones, and nodes whose type it decided.
+    made: Vec<Option<usize>>,
+    decided: Vec<usize>,
     /// Fields of the current row that have no column: node and value.
     pub(super) extra: Vec<(usize, String)>,
     /// Why the current record cannot be taken, found while a name was looked for.
@@ -92,6 +96,8 @@ impl Sheet {
             overflow,
             rows: 0,
             mark: 0,
+            made: Vec::new(),
+            decided: Vec::new(),
             extra: Vec::new(),
             fault: None,
             renamed: Vec::new(),
@@ -142,6 +148,35 @@ impl Sheet {
         for (column, id) in self.ids.iter_mut().zip(ids) {
             column.push(*id);
         }
+    }
+
+    /// Begins a record: what it brings can be taken back.
+    #[inline]
+    pub(super) fn begin_record(&mut self) {
+        self.mark = self.rows;
+        self.made.clear();
+        self.decided.clear();
+    }
+
+    /// Removes what the current record has left in columns, and the columns, names and types that
+    /// only it asked for: its neighbours must look as if it had not been there.
+    pub(super) fn take_back(&mut self) {
+        while let Some(node) = self.made.pop() {
+            let Some(Building { column, .. }) = self.columns.pop() else { break };
+            let at = self.columns.len();
+            match node {
+                Some(node) => {
+                    self.nodes[node].columns.retain(|&(_, position)| position != at);
+                    self.names.release(&column.name);
+                }
+                None => self.overflow = None,
+            }
+        }
+        for node in self.decided.drain(..) {
+            self.nodes[node].primary = None;
+        }
+        self.truncate(self.mark);
+        self.fault = None;
     }
 
     /// Keeps the first `rows` rows and forgets the others, also the one at hand.
@@ -336,6 +371,7 @@ impl Sheet {
         // An array's items may be objects and yet have a column of their own.
         if field.primary.is_none() && (field.fields.is_none() || node == 0) {
             field.primary = Some(natural);
+            self.decided.push(node);
         }
     }
 
@@ -404,6 +440,7 @@ impl Sheet {
 
     fn push_column(&mut self, column: Column, node: Option<usize>) -> usize {
         let at = self.columns.len();
+        self.made.push(node);
         if let Some(node) = node {
             let columns = &mut self.nodes[node].columns;
             columns.push((column.ty, at));

@@ -288,6 +288,27 @@ fn keys_that_name_nothing() {
     assert_eq!(one(line(2, r#"{"id":""}"#).as_bytes()), None, "an empty key is a key");
 }
 
+/// What a rejected record asked for is taken back: items of an unended list, columns, names, types.
+#[test]
+fn a_rejected_record_leaves_no_mark() {
+    let good = r#"{"id":"good","list":["fine"],"x":1,"name":"a","later":true}"#;
+    let mut alone = Table::new(&stream(&declared()));
+    let expected = alone.load(&[good]);
+    for broken in [
+        r#"{"id":"bad","list":["left","over""#,
+        r#"{"id":"bad","list":["left",5],"list":["over""#,
+        r#"{"id":"bad","x":"text","NAME":"taken","later":1.5,"new":{"a":1},"z":[1]} trailing"#,
+        r#"{"id":null,"x":1e300,"Name":1,"later":"text"}"#,
+        r#"{"id":"bad","x":"\ud800"}"#,
+    ] {
+        let mut table = Table::new(&stream(&declared()));
+        let batch = table.load(&[broken, broken, good, broken]);
+        assert_eq!(batch.rejected.len(), 3, "{broken}");
+        assert_eq!(table.rows(&batch), alone.rows(&expected), "{broken}");
+        assert_eq!(batch.new, expected.new, "{broken}");
+    }
+}
+
 #[test]
 fn sizes() {
     // Depth: the limit is kept exactly.

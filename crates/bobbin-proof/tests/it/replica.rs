@@ -1,0 +1,99 @@
+//! What both destinations have in common for a test: load, commit, start again, read back.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use bobbin_core::Result;
+use bobbin_core::catalog::Stream;
+use bobbin_core::destination::{Loader, Receipt};
+use bobbin_core::id::SegmentId;
+use bobbin_core::segment::Segment;
+use bobbin_load::shape::layout::Arrays;
+use bobbin_proof::check::{Found, Rules};
+
+/// A way in which a destination can be set up. Every test of the corpus and the properties runs in
+/// each of them: add a mode to [`MODES`], with what may change in it as its rules. Where a mode keeps
+/// arrays in tables of their own, [`Replica::read`] puts them together again, as one
+/// [`Cell::Json`](bobbin_proof::check::Cell) for the path of each outermost array.
+#[derive(Clone, Copy)]
+pub(crate) struct Mode {
+    /// Part of the snapshots' names.
+    pub(crate) name: &'static str,
+    pub(crate) duckdb: fn(&mut bobbin_duckdb::Config),
+    pub(crate) postgres: fn(&mut bobbin_postgres::Config),
+    pub(crate) rules: fn(Rules) -> Rules,
+}
+
+/// The modes.
+pub(crate) const MODES: &[Mode] = &[Mode {
+    name: "lists",
+    duckdb: |_| (),
+    postgres: |config| config.layout.arrays = Arrays::Columns,
+    rules: |rules| rules,
+}];
+
+/// The columns every row has, which the records do not give.
+pub(crate) const SYSTEM: [&str; 6] = [
+    "__sdc_primary_key",
+    "_sdc_extracted_at",
+    "_sdc_received_at",
+    "_sdc_batched_at",
+    "_sdc_sequence",
+    "_sdc_table_version",
+];
+
+/// A table as it was read back.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Table {
+    /// The rows by sequence; a sequence that occurs twice is an error of its own.
+    pub(crate) rows: BTreeMap<i64, Vec<Found>>,
+    /// Sequences in the table more often than once.
+    pub(crate) twice: Vec<i64>,
+    /// Records set aside: reason and record.
+    pub(crate) rejected: Vec<(String, String)>,
+}
+
+/// A destination of the test's own.
+pub(crate) trait Replica {
+    /// Part of the snapshots' names.
+    fn name(&self) -> &'static str;
+    /// What it may change in a value.
+    fn rules(&self) -> Rules;
+    /// Empty, as if nothing had ever been loaded.
+    fn renew(&mut self);
+    /// A session.
+    fn open(&self, job: &str) -> Box<dyn Loader>;
+    /// What a stream's table holds. Call it without an open session.
+    fn read(&self, stream: &str) -> Table;
+}
+
+/// Both destinations in every mode.
+pub(crate) fn each(mut run: impl FnMut(&mut dyn Replica, Mode)) {
+    for mode in MODES {
+        run(&mut crate::duckdb::File::new(*mode), *mode);
+        run(&mut crate::postgres::Base::new(*mode), *mode);
+    }
+}
+
+/// Loads lines as one segment of the open round.
+pub(crate) fn load(
+    loader: &mut Box<dyn Loader>,
+    stream: &Stream,
+    job: &str,
+    number: u64,
+    lines: &[Vec<u8>],
+) -> Result<Receipt> {
+    let mut text = lines.join(&b'\n');
+    text.push(b'\n');
+    let segment = Segment {
+        id: SegmentId { job: job.into(), number },
+        stream: stream.name.clone(),
+        records: lines.len() as u64,
+        rejected: 0,
+        bytes: text.len() as u64,
+        version: None,
+        activates: false,
+        state: None,
+    };
+    loader.load(stream, &segment, &mut Cursor::new(text))
+}
