@@ -5,7 +5,7 @@ use bobbin_core::ErrorKind;
 use crate::support::{Place, job, load, numbered, state, stream};
 
 #[test]
-fn a_round_without_commit_leaves_everything_as_before() {
+fn f84_a_round_without_commit_leaves_everything_as_before() {
     let place = Place::new();
     let stream = stream();
     job(&place, &stream, "1", 1, &[r#"{"id":"a","rev":1,"name":"A"}"#]);
@@ -53,7 +53,7 @@ fn who_opens_later_fences_the_other_off() {
 }
 
 #[test]
-fn a_server_that_crashes_takes_the_round_along_and_no_more() {
+fn f84_a_server_that_crashes_takes_the_round_along_and_no_more() {
     let place = Place::new();
     let stream = stream();
     let mut loader = place.open("1");

@@ -7,7 +7,7 @@ use crate::support::{Place, job, lines, load, numbered, stream, text};
 
 /// F-66, F-69, F-72, F-73, F-80.
 #[test]
-fn columns_have_their_types_and_come_with_their_first_value() {
+fn f66_f69_f72_f73_f80_columns_have_their_types_and_come_with_their_first_value() {
     let place = Place::new();
     let mut stream = stream();
     stream.fields.properties.push((
@@ -121,7 +121,7 @@ fn decimals_keep_every_digit() {
 
 /// F-77, and failures.md 4.3: what PostgreSQL cannot hold is replaced and told, or set aside alone.
 #[test]
-fn what_postgres_cannot_hold_harms_no_neighbour() {
+fn f77_f79_what_postgres_cannot_hold_harms_no_neighbour() {
     let place = Place::new();
     let stream = stream();
     // Rows of a thousand short texts do not fit a page.
@@ -164,6 +164,18 @@ fn what_postgres_cannot_hold_harms_no_neighbour() {
     assert!(rejected[2].contains("the key has 20000 bytes"), "{rejected:?}");
 }
 
+/// F-81: a record over 20 MB is told with its table and size, and harms no neighbour.
+#[test]
+fn f81_a_record_that_is_too_large_is_set_aside_with_its_size() {
+    let place = Place::new();
+    let large = format!("{{\"id\":\"large\",\"name\":\"{}\"}}", "x".repeat(21 << 20));
+    let receipt = job(&place, &stream(), "1", 1, &[r#"{"id":"a"}"#, &large, r#"{"id":"z"}"#]);
+    assert_eq!((receipt.loaded, receipt.rejected), (2, 1));
+    let told = place.one("SELECT table_name || ': ' || reason FROM crm._sdc_rejected");
+    assert!(told.starts_with("things: the record is 22020"), "{told}");
+    assert_eq!(place.one("SELECT length(record) < 70000 FROM crm._sdc_rejected"), "t");
+}
+
 /// Text that compression does not shorten.
 fn incompressible(length: usize) -> String {
     let mut state = 7u64;
@@ -178,7 +190,7 @@ fn incompressible(length: usize) -> String {
 
 /// F-75, F-78: names that are too long, hostile or differ by case only.
 #[test]
-fn names_fit_and_stay_apart() {
+fn f75_f76_f78_names_fit_and_stay_apart() {
     let place = Place::new();
     let mut stream = stream();
     stream.name = "a_table_whose_name_is_much_longer_than_the_sixty_three_bytes_allowed".into();
@@ -208,7 +220,7 @@ fn names_fit_and_stay_apart() {
 
 /// F-83.
 #[test]
-fn what_people_made_survives_and_what_they_broke_is_told() {
+fn f83_what_people_made_survives_and_what_they_broke_is_told() {
     let place = Place::new();
     let stream = stream();
     let record = r#"{"id":"a","rev":1,"name":"A","age":1}"#;
@@ -261,7 +273,7 @@ fn what_people_made_survives_and_what_they_broke_is_told() {
 
 /// F-72, C27.
 #[test]
-fn a_table_without_a_row_is_not_made() {
+fn f72_a_table_without_a_row_is_not_made() {
     let place = Place::new();
     let mut stream = stream();
     stream.fields.properties.push(("extra".to_owned(), text()));

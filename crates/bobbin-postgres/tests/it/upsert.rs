@@ -7,7 +7,7 @@ use proptest::test_runner::TestRunner;
 use crate::support::{Place, job, lines, load, stream, text};
 
 #[test]
-fn newer_versions_replace_whole_rows_and_older_ones_do_not() {
+fn f67_newer_versions_replace_whole_rows_and_older_ones_do_not() {
     let place = Place::new();
     let stream = stream();
     let first = job(
@@ -76,7 +76,7 @@ fn keys_of_several_fields_and_streams_without_a_key() {
 }
 
 #[test]
-fn the_order_of_arrival_does_not_matter() {
+fn f67_the_order_of_arrival_does_not_matter() {
     let mut place = Place::new();
     let mut databases = 0;
     let cases = (

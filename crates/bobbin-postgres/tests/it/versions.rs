@@ -21,7 +21,7 @@ fn load(
 }
 
 #[test]
-fn a_keyed_table_keeps_only_the_last_whole_version() {
+fn f86_a_keyed_table_keeps_only_the_last_whole_version() {
     let place = Place::of_tables();
     let stream = stream();
     let ids = || place.query("SELECT id, _sdc_table_version FROM crm.things ORDER BY id");
@@ -58,7 +58,7 @@ fn a_keyed_table_keeps_only_the_last_whole_version() {
 }
 
 #[test]
-fn a_table_without_keys_is_never_seen_half_replaced() {
+fn f86_a_table_without_keys_is_never_seen_half_replaced() {
     let place = Place::of_tables();
     let stream = Stream { key: Vec::new(), ..stream() };
     let names = || place.query("SELECT name FROM crm.things ORDER BY name");

@@ -97,7 +97,7 @@ fn refused(desk: &Desk, words: &[&str]) -> Told {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_told_from_a_host_that_is_not() {
+fn f88_a_server_that_is_not_there_is_told_from_a_host_that_is_not() {
     let place = Place::new(&Setup::default());
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let desk = place.desk(&format!("host = \"127.0.0.1\"\nport = {free}"));
@@ -110,7 +110,7 @@ fn a_server_that_is_not_there_is_told_from_a_host_that_is_not() {
 
 /// A door that opens and says nothing, before and in the middle of the talk about TLS.
 #[test]
-fn a_server_that_never_answers_is_given_up_in_time() {
+fn f88_a_server_that_never_answers_is_given_up_in_time() {
     let place = Place::new(&Setup::default());
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let halfway = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -135,7 +135,7 @@ fn a_server_that_never_answers_is_given_up_in_time() {
 }
 
 #[test]
-fn a_log_in_that_fails_says_why() {
+fn f88_a_log_in_that_fails_says_why() {
     let place = Place::new(&Setup {
         rules: "host all banned 127.0.0.0/8 reject\nhostssl all secret 127.0.0.0/8 trust",
         ..Setup::default()
@@ -187,7 +187,7 @@ fn a_server_that_takes_no_changes_is_named() {
 
 /// Whatever is missing is told as statements; who runs them can go on.
 #[test]
-fn missing_rights_are_told_as_the_statements_that_give_them() {
+fn f88_missing_rights_are_told_as_the_statements_that_give_them() {
     let place = Place::new(&Setup::default());
     let desk = place.desk("");
     let mends = |words: &[&str]| {

@@ -65,8 +65,36 @@ fn two_runs_hold_what_the_oracle_holds() {
     desk.run(&["query", "select 1"]).assert(2, &["psql"]);
 }
 
+/// F-90: another destination starts empty; from the start date on, or with new data only.
 #[test]
-fn killed_at_every_named_point() {
+fn f90_another_destination_gets_history_or_new_data_only() {
+    let (server, sim) = (Server::start(), Simulator::start(tiny(3)).unwrap());
+    let first = Desk::new(&sim);
+    first.run(&["run"]).assert(0, &["complete"]);
+    let now = sim.control().advance(60_000);
+    let second = desk(&sim, &server);
+    second.run(&["run"]).assert(0, &["complete"]);
+    assert_exact(&server, &sim);
+    first.assert_exact(&sim, None);
+
+    client(&server).batch_execute("DROP SCHEMA kustomer CASCADE").unwrap();
+    let file = std::fs::read_to_string(second.path("bobbin.toml")).unwrap();
+    let today = jiff::Timestamp::from_millisecond(now).unwrap();
+    let file = file.replace("start_date = \"2015-01-01\"", &format!("start_date = \"{today}\""));
+    assert!(file.contains(&today.to_string()), "{file}");
+    std::fs::write(second.path("bobbin.toml"), file).unwrap();
+    change(&sim);
+    second.run(&["run"]).assert(0, &["complete"]);
+    let old = "SELECT count(*) FROM kustomer.conversations WHERE updated_at < $1::text::timestamptz";
+    let count = |sql: &str| -> i64 {
+        client(&server).query_one(sql, &[&today.to_string()]).unwrap().get(0)
+    };
+    assert_eq!(count(old), 0);
+    assert!(count(&old.replace('<', ">=")) >= 25);
+}
+
+#[test]
+fn f84_killed_at_every_named_point() {
     let server = Server::start();
     for point in crash::POINTS {
         for nth in [1, 5] {
@@ -87,7 +115,7 @@ fn killed_at_every_named_point() {
 
 /// Now and then bobbin is killed, now and then the server, at any moment of a run.
 #[test]
-fn either_side_killed_at_random_moments() {
+fn f84_either_side_killed_at_random_moments() {
     let seed = std::env::var("BOBBIN_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())

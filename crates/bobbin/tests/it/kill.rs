@@ -24,7 +24,7 @@ fn change(sim: &Running) {
 }
 
 #[test]
-fn at_every_named_point() {
+fn f84_killed_at_every_named_point() {
     for point in crash::POINTS {
         for nth in [1, 2, 7] {
             let sim = Simulator::start(tiny(5)).unwrap();
@@ -42,7 +42,7 @@ fn at_every_named_point() {
 }
 
 #[test]
-fn at_two_hundred_random_moments() {
+fn f84_killed_at_two_hundred_random_moments() {
     let seed = std::env::var("BOBBIN_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())

@@ -113,7 +113,7 @@ fn a_deadlock_costs_one_repetition() {
 /// F-85: the server goes away in the middle of a run and stays away. The extraction goes on to its
 /// end; the next run loads what the spool kept and asks the source for nothing of it again.
 #[test]
-fn what_is_extracted_while_the_server_is_away_is_not_extracted_again() {
+fn f85_what_is_extracted_while_the_server_is_away_is_not_extracted_again() {
     let mut place = Place::new(&Setup::default());
     place.sql("GRANT CREATE ON DATABASE warehouse TO loader");
     let mut config = tiny(2).with_count("message", 20_000);

@@ -79,7 +79,7 @@ impl Place {
 const CA: &str = "ca_file = \"ca.pem\"";
 
 #[test]
-fn a_certificate_of_an_own_authority_is_verified() {
+fn f89_a_certificate_of_an_own_authority_is_verified() {
     let authority = Authority::new("authority");
     let place = Place::new(Some(authority.certificate(&["localhost"], false)));
     let desk = place.desk("localhost", CA, &authority);
@@ -132,7 +132,7 @@ fn an_expired_certificate_is_refused() {
 }
 
 #[test]
-fn a_server_without_tls_is_refused_where_tls_is_required() {
+fn f89_a_server_without_tls_is_refused_where_tls_is_required() {
     let authority = Authority::new("authority");
     let place = Place::new(None);
     for settings in ["tls = \"require\"", CA] {
