@@ -268,34 +268,59 @@ fn is_long(literal: &str) -> bool {
 
 /// The instant a text denotes: RFC 3339 and what is close to it, by jiff's calendar.
 pub fn instant(text: &str) -> Option<i64> {
-    let date: Date = text.get(..10).filter(|date| date.is_ascii())?.parse().ok()?;
-    let rest = &text[10..];
+    let (date, rest) = text.split_at_checked(10)?;
+    let date: Date = has_form(date, "0000-00-00").then(|| date.parse().ok())??;
     if rest.is_empty() {
         return micros(date, Time::midnight(), 0);
     }
-    let rest = rest.strip_prefix(['T', 't', ' '])?;
-    let end = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, ':' | '.'));
-    let (clock, zone) = rest.split_at(end.unwrap_or(rest.len()));
-    let (whole, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
-    let parts: Vec<i8> = whole.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    let [hour, minute, second] = parts[..] else { return None };
-    let nanos: i32 = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    let (clock, rest) = rest.strip_prefix(['T', 't', ' '])?.split_at_checked(8)?;
+    if !has_form(clock, "00:00:00") {
+        return None;
+    }
+    let part = |at: usize| clock[at..at + 2].parse::<i8>().ok();
+    let (hour, minute, second) = (part(0)?, part(3)?, part(6)?);
+    let (fraction, zone) = match rest.strip_prefix('.') {
+        Some(rest) => {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            rest.split_at(end)
+        }
+        None => ("0", rest),
+    };
+    if fraction.is_empty() || fraction.len() > 9 {
+        return None;
+    }
+    let nanos: i32 = format!("{fraction:0<9}").parse().ok()?;
     let time = Time::new(hour, minute, second, nanos).ok()?;
     if nanos % 1_000 != 0 {
         return None;
     }
-    let seconds = match zone {
-        "" | "Z" | "z" => 0,
-        _ => {
-            let (sign, digits) = zone.split_at(1);
-            let digits = digits.replace(':', "");
-            let hours: i64 = digits.get(..2)?.parse().ok()?;
-            let minutes: i64 =
-                digits.get(2..).filter(|m| !m.is_empty()).unwrap_or("0").parse().ok()?;
-            (hours * 60 + minutes) * if sign == "-" { -60 } else { 60 }
+    let seconds = match zone.as_bytes() {
+        [] | [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), ..] => {
+            let offset = &zone[1..];
+            if !["00:00", "0000", "00"].iter().any(|form| has_form(offset, form)) {
+                return None;
+            }
+            let digits = format!("{:0<4}", offset.replace(':', ""));
+            let (hours, minutes): (i64, i64) =
+                (digits[..2].parse().ok()?, digits[2..].parse().ok()?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            (hours * 60 + minutes) * if *sign == b'-' { -60 } else { 60 }
         }
+        _ => return None,
     };
     micros(date, time, seconds)
+}
+
+/// Whether a text is of a form in which `0` stands for any digit.
+fn has_form(text: &str, form: &str) -> bool {
+    text.len() == form.len()
+        && text.bytes().zip(form.bytes()).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            other => byte == other,
+        })
 }
 
 fn micros(date: Date, time: Time, offset_seconds: i64) -> Option<i64> {

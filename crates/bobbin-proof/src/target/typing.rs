@@ -66,6 +66,11 @@ pub(super) fn typed(data: &[u8]) -> Option<Typed> {
     if lines.iter().any(|line| line.len() > MAX_LINE_BYTES) {
         return None;
     }
+    // An instant with an escape in it stays text, which the values read here do not show.
+    let instants = theme.key.iter().filter_map(|name| theme.fields.property(name));
+    if instants.into_iter().any(|field| field.kind == Kind::DateTime) && data.contains(&b'\\') {
+        return None;
+    }
     let limits = Capabilities {
         // Few, so that fields beyond them occur.
         columns: 4 + about.len() % 60,
