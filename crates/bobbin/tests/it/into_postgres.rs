@@ -71,7 +71,8 @@ fn f90_another_destination_gets_history_or_new_data_only() {
     let (server, sim) = (Server::start(), Simulator::start(tiny(3)).unwrap());
     let first = Desk::new(&sim);
     first.run(&["run"]).assert(0, &["complete"]);
-    let now = sim.control().advance(60_000);
+    sim.control().advance(60_000);
+    let now = sim.control().now_ms();
     let second = desk(&sim, &server);
     second.run(&["run"]).assert(0, &["complete"]);
     assert_exact(&server, &sim);
