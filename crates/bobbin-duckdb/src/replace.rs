@@ -81,7 +81,7 @@ pub(crate) fn activate(
         }
         table.open.sweep = Some(sweep);
         if table.beside {
-            take_in(db, table).map_err(|error| error.with("table", &table.place.table))?;
+            take_in(db, table, version).map_err(|error| error.with("table", &table.place.table))?;
         }
         table.version = Some(version);
     }
@@ -112,8 +112,8 @@ fn count(db: &Connection, table: &Table, sweep: Sweep) -> Result<u64> {
     Ok(rows as u64)
 }
 
-/// Moves the rows that gathered beside a table into it.
-fn take_in(db: &Connection, table: &mut Table) -> Result<()> {
+/// Moves the rows of a version that gathered beside a table into it.
+fn take_in(db: &Connection, table: &mut Table, version: i64) -> Result<()> {
     let what = "cannot replace the table's earlier version";
     let next = table.next();
     let columns: Vec<String> = found::columns(db, &next)?
@@ -126,7 +126,8 @@ fn take_in(db: &Connection, table: &mut Table) -> Result<()> {
         let rows = db
             .execute(
                 &format!(
-                    "INSERT INTO {} ({columns}) SELECT {columns} FROM {}",
+                    "INSERT INTO {} ({columns}) SELECT {columns} FROM {}
+                     WHERE _sdc_table_version = {version}",
                     table.place.sql(),
                     next.sql()
                 ),

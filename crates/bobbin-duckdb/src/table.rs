@@ -127,16 +127,17 @@ impl Table {
         if self.beside { self.next() } else { self.place.clone() }
     }
 
-    /// Makes the table beside, or goes on with what is there of `version`; of other versions that
-    /// never became whole nothing is kept.
+    /// Makes the table beside, or goes on with what is there. Where there are rows of another version
+    /// than `version`, which then never became whole, nothing is kept.
     pub(crate) fn prepare_next(&self, db: &Connection, version: Option<i64>) -> Result<()> {
         let what = "cannot make the table beside";
         let (next, target) = (self.next(), self.place.sql());
         let beside = next.sql();
         let mut there = found::columns(db, &next)?;
         if !there.is_empty() {
-            let other = version
-                .map_or(String::from("true"), |version| format!("_sdc_table_version <> {version}"));
+            let other = version.map_or(String::from("false"), |version| {
+                format!("_sdc_table_version <> {version}")
+            });
             let stale: bool = db
                 .query_row(
                     &format!("SELECT count(*) > 0 FROM (FROM {beside} WHERE {other} LIMIT 1)"),
