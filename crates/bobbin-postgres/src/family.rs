@@ -181,7 +181,8 @@ impl Registry {
             stream: stream.name.clone(),
             description: stream.description.clone().filter(|_| sub.is_own()),
             known: columns.len(),
-            columns: columns.into_iter().map(Some).collect(),
+            // A gap is a column that was dropped, or never got a value.
+            columns: columns.into_iter().map(|column| there(&column).then_some(column)).collect(),
             lead,
             exists,
             recorded,

@@ -152,6 +152,7 @@ impl PostgresLoader {
             clock: &*self.clock,
             received,
             version: turn.version,
+            whole: segment.version.is_some(),
             outdated: turn.outdated,
             flows: Vec::new(),
             written: Written::default(),
@@ -178,6 +179,10 @@ impl PostgresLoader {
         if segment.activates && !turn.outdated {
             let family = &mut self.tables.get_mut(&stream.name).ok_or_else(lost_table)?.0;
             written.removed = replace::activate(db, &self.ledger, family, turn.version)?;
+        }
+        if turn.outdated {
+            // The converter has learnt of columns that were not made.
+            self.tables.remove(&stream.name);
         }
         let loaded = LoadedSegment {
             segment: segment.clone(),

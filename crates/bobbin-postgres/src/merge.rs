@@ -17,12 +17,15 @@ use crate::table::Table;
 ///
 /// Items go with their records: those of a record that was replaced are deleted, also where the new
 /// one has fewer or none (C21), and only items of records that won arrive.
+///
+/// Where the table is being replaced as a whole, by `version`, a record that the version has in an
+/// older form than the table stays as it is and belongs to that version from then on.
 pub(crate) fn merge(
     db: &mut Client,
     tables: &[Table],
     staged: &[u64],
-    keys: &[usize],
-    versions: &[Vec<usize>],
+    (keys, versions): (&[usize], &[Vec<usize>]),
+    version: Option<i64>,
 ) -> Result<u64> {
     let Some((own, children)) = tables.split_first() else { return Ok(0) };
     let what = "cannot replace earlier versions";
@@ -40,6 +43,13 @@ pub(crate) fn merge(
             statements += &items_of_winners(own, table, &key);
         }
         db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &table.name))?;
+    }
+    if let Some(version) = version {
+        let mut statements = held_on(own, own, (&key, &key), version);
+        for table in children.iter().filter(|table| table.exists) {
+            statements += &held_on(own, table, (&lead(table, key.len()), &key), version);
+        }
+        db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &own.name))?;
     }
     db.batch_execute(&format!("DELETE FROM {}", own.stage()))
         .doing("cannot empty a temporary table")?;
@@ -79,6 +89,24 @@ fn items_of_winners(own: &Table, table: &Table, key: &[String]) -> String {
         belongs = equal(&lead(table, key.len()), "item", key, "record"),
         columns = columns.join(", "),
         theirs = theirs.join(", "),
+    )
+}
+
+/// Takes rows whose record came with a version, but in an older form, over into that version.
+fn held_on(
+    own: &Table,
+    table: &Table,
+    (theirs, key): (&[String], &[String]),
+    version: i64,
+) -> String {
+    format!(
+        "UPDATE {held} AS held SET _sdc_table_version = {version}
+         FROM (SELECT DISTINCT {columns} FROM {stage}) AS stage
+         WHERE {same} AND held._sdc_table_version <> {version};",
+        held = table.sql(),
+        columns = key.join(", "),
+        stage = own.stage(),
+        same = equal(theirs, "held", key, "stage"),
     )
 }
 

@@ -10,7 +10,10 @@ use postgres::Client;
 
 use crate::error::Doing;
 use crate::family::Family;
+use crate::found;
 use crate::ledger::Ledger;
+use crate::sql;
+use crate::table::Table;
 
 /// What a segment's version means for a family's tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,20 +42,38 @@ pub(crate) fn begin(db: &mut Client, family: &mut Family, version: Option<i64>) 
         if first {
             table.version = Some(version);
         }
-        table.beside = beside;
-        if beside && table.exists {
-            // What an earlier version that never became whole left there goes.
-            db.batch_execute(&format!(
-                "CREATE TABLE IF NOT EXISTS {next} (LIKE {table});
-                 DELETE FROM {next} WHERE _sdc_table_version <> {version};",
-                next = table.next(),
-                table = table.sql(),
-            ))
-            .doing("cannot make the table beside")
-            .map_err(|error| error.with("table", &table.name))?;
+        if beside && table.exists && !table.beside {
+            gather_beside(db, table, version)?;
         }
+        table.beside &= beside;
     }
     Ok(Turn { version, outdated })
+}
+
+/// Makes the table beside, or goes on with the one that is there. What an earlier version that never
+/// became whole left in it goes.
+pub(crate) fn gather_beside(db: &mut Client, table: &mut Table, version: i64) -> Result<()> {
+    let what = "cannot make the table beside";
+    let next = table.next();
+    let ours = found::columns(db, &table.schema, &table.name)?;
+    let there = found::columns(db, &table.schema, &table.next_name())?;
+    let fits = there.iter().all(|column| ours.contains(column));
+    let mut ddl = String::new();
+    if !there.is_empty() && !fits {
+        // Columns were renamed or retyped meanwhile: it is of an earlier version.
+        ddl += &format!("DROP TABLE {next};");
+    }
+    if there.is_empty() || !fits {
+        ddl += &format!("CREATE TABLE {next} (LIKE {});", table.sql());
+    } else {
+        ddl += &format!("DELETE FROM {next} WHERE _sdc_table_version <> {version};");
+        for (column, ty) in ours.iter().filter(|column| !there.contains(column)) {
+            ddl += &format!("ALTER TABLE {next} ADD COLUMN {} {ty};", sql::name(column));
+        }
+    }
+    db.batch_execute(&ddl).doing(what).map_err(|error| error.with("table", &table.name))?;
+    table.beside = true;
+    Ok(())
 }
 
 /// Lets `version` take the place of all others; gives how many records are no more.

@@ -63,8 +63,12 @@ impl Table {
 
     /// Where rows of the next version gather until they replace the others, quoted.
     pub(crate) fn next(&self) -> String {
-        let name = name::limited(&format!("_bobbin_next_{}", self.name), CAPABILITIES.name_bytes);
-        format!("{}.{}", sql::name(&self.schema), sql::name(&name))
+        format!("{}.{}", sql::name(&self.schema), sql::name(&self.next_name()))
+    }
+
+    /// The same without its schema.
+    pub(crate) fn next_name(&self) -> String {
+        name::limited(&format!("_bobbin_next_{}", self.name), CAPABILITIES.name_bytes)
     }
 
     /// The temporary table's name, quoted.

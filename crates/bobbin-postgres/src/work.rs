@@ -23,6 +23,7 @@ use crate::error::{self, Doing};
 use crate::family::{Family, Registry};
 use crate::ledger::Ledger;
 use crate::merge;
+use crate::replace;
 use crate::sql;
 use crate::table::{SYSTEM, Table};
 
@@ -43,6 +44,8 @@ pub(crate) struct Work<'a> {
     pub(crate) received: Timestamp,
     /// The version of the segment's rows.
     pub(crate) version: i64,
+    /// Whether rows of other versions may go once it is whole.
+    pub(crate) whole: bool,
     /// Whether that version is over already: its records are older than all that is there.
     pub(crate) outdated: bool,
     /// Rows on their way, one place for each of the family's tables.
@@ -117,7 +120,8 @@ impl Work<'_> {
         {
             let tables = &self.family.tables;
             let staged: Vec<u64> = self.flows.iter().map(|flow| flow.staged).collect();
-            let moved = merge::merge(self.db, tables, &staged, &keys, &versions)?;
+            let version = self.whole.then_some(self.version);
+            let moved = merge::merge(self.db, tables, &staged, (&keys, &versions), version)?;
             self.written.loaded += moved;
             self.written.superseded += waited - moved;
         }
@@ -164,6 +168,10 @@ impl Work<'_> {
             for (at, rows) in &places {
                 let changes = self.family.tables[*at].grow(self.db, self.ledger, rows)?;
                 self.written.changes.extend(changes);
+                if self.family.tables[0].beside && !self.family.tables[*at].beside {
+                    // Made while the stream's rows gather beside: its own do the same.
+                    replace::gather_beside(self.db, &mut self.family.tables[*at], self.version)?;
+                }
                 let active = &mut self.flows[*at].active;
                 active.extend(rows.columns.iter().map(|(position, _)| position));
                 active.sort_unstable();

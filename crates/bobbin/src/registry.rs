@@ -150,8 +150,10 @@ pub(crate) fn duckdb(part: &Part) -> Result<bobbin_duckdb::Config> {
             .hint("bobbin asks DuckDB files only; for PostgreSQL use psql"));
     }
     let wrong = |message: String| {
-        Error::config(message)
-            .hint("a duckdb destination takes: path, memory_limit_mb, threads, rows_per_commit")
+        Error::config(message).hint(
+            "a duckdb destination takes: path, arrays, naming, load_mode, keep_original_name, \
+                 on_key_change, memory_limit_mb, threads, rows_per_commit",
+        )
     };
     let mut path = None;
     let mut memory_limit_mb = None;
@@ -170,6 +172,7 @@ pub(crate) fn duckdb(part: &Part) -> Result<bobbin_duckdb::Config> {
             ("path" | "memory_limit_mb" | "threads" | "rows_per_commit", _) => {
                 return Err(wrong(format!("`{key}` of destination `{}` is wrong", part.name)));
             }
+            (key, _) if layout::KEYS.contains(&key) => {}
             _ => {
                 return Err(wrong(format!(
                     "destination `{}` has an unknown setting `{key}`",
@@ -180,6 +183,7 @@ pub(crate) fn duckdb(part: &Part) -> Result<bobbin_duckdb::Config> {
     }
     let path = path.ok_or_else(|| wrong(format!("destination `{}` has no path", part.name)))?;
     let mut config = bobbin_duckdb::Config::new(path);
+    config.layout = layout::layout(part, config.layout)?;
     if let Some(limit) = memory_limit_mb {
         config.memory_limit_mb = limit;
     }

@@ -306,7 +306,7 @@ fn f74_to_f79_stitchs_naming_rejects_with_its_reasons() {
 #[test]
 fn f83_tables_of_arrays_may_be_changed_by_people() {
     let place = Place::of_tables();
-    job(&place, &stream(), "1", 1, &[r#"{"id":"a","tags":["x"],"items":[{"n":1}]}"#]);
+    job(&place, &stream(), "1", 1, &[r#"{"id":"a","name":"n","tags":["x"],"items":[{"n":1}]}"#]);
     place.by_hand(
         "ALTER TABLE crm.things__tags ADD COLUMN mine text DEFAULT 'kept';
          CREATE INDEX ON crm.things__tags (value);
@@ -320,6 +320,11 @@ fn f83_tables_of_arrays_may_be_changed_by_people() {
     );
     assert_eq!(place.query("SELECT value FROM crm.seen ORDER BY 1"), ["x", "y"]);
     assert_eq!(place.query("SELECT n FROM crm.things__items ORDER BY 1"), ["2", "null"]);
+    // A column that was dropped and has no value now is in nobody's way.
+    place.by_hand(
+        "ALTER TABLE crm.things DROP COLUMN name; ALTER TABLE crm.things__items DROP COLUMN n",
+    );
+    job(&place, &stream(), "2b", 7, &[r#"{"id":"a","tags":["z"],"items":[{}]}"#]);
     place.by_hand("ALTER TABLE crm.things__tags DROP COLUMN _sdc_level_0_id CASCADE");
     let mut loader: Box<dyn Loader> = place.open("3");
     let error = load(&mut loader, &stream(), "3", 1, &numbered(9, &[r#"{"id":"c"}"#])).unwrap_err();

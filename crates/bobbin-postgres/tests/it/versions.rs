@@ -87,3 +87,53 @@ fn f86_a_table_without_keys_is_never_seen_half_replaced() {
     let left = "SELECT count(*) FROM pg_tables WHERE tablename LIKE '\\_bobbin\\_next%'";
     assert_eq!(place.one(left), "0");
 }
+
+/// A record that the whole version has in an older form than the table is no record that is gone.
+#[test]
+fn f86_a_newer_row_survives_an_older_form_of_it() {
+    let place = Place::of_tables();
+    let stream = stream();
+    let mut loader = place.open("1");
+    let first = [r#"{"id":"a","rev":9,"tags":["kept"]}"#, r#"{"id":"gone","rev":1}"#];
+    load(&mut loader, &stream, ("1", 1), (Some(100), true), &first);
+    loader.commit(None).unwrap();
+    let second = [r#"{"id":"a","rev":8,"tags":["older"]}"#, r#"{"id":"b","rev":1}"#];
+    let receipt = load(&mut loader, &stream, ("1", 2), (Some(200), true), &second);
+    loader.commit(None).unwrap();
+    assert_eq!((receipt.superseded, receipt.removed), (1, 1));
+    assert_eq!(
+        place.query("SELECT id, rev, _sdc_table_version FROM crm.things ORDER BY id"),
+        ["a | 9 | 200", "b | 1 | 200"]
+    );
+    assert_eq!(place.query("SELECT value FROM crm.things__tags"), ["kept"]);
+    // A version that is over teaches the session nothing about columns.
+    load(&mut loader, &stream, ("1", 3), (Some(150), false), &[r#"{"id":"c","never":1}"#]);
+    load(&mut loader, &stream, ("1", 4), (Some(200), false), &[r#"{"id":"c","never":2}"#]);
+    loader.commit(None).unwrap();
+    assert_eq!(place.one("SELECT never FROM crm.things WHERE id = 'c'"), "2");
+}
+
+/// Tables of arrays that appear while rows gather beside are not seen before their time.
+#[test]
+fn f86_a_table_of_an_array_may_appear_with_the_next_version() {
+    let place = Place::of_tables();
+    let stream = Stream { key: Vec::new(), ..stream() };
+    let mut loader = place.open("1");
+    load(&mut loader, &stream, ("1", 1), (Some(100), true), &[r#"{"name":"a"}"#]);
+    load(&mut loader, &stream, ("1", 2), (Some(200), false), &[r#"{"name":"b","tags":["x"]}"#]);
+    loader.commit(None).unwrap();
+    assert_eq!(place.one("SELECT count(*) FROM crm.things__tags"), "0");
+    // Another process goes on with the same version.
+    drop(loader);
+    let mut loader = place.open("2");
+    load(
+        &mut loader,
+        &stream,
+        ("2", 1),
+        (Some(200), true),
+        &[r#"{"name":"c","tags":["y"],"n":1}"#],
+    );
+    loader.commit(None).unwrap();
+    assert_eq!(place.query("SELECT name FROM crm.things ORDER BY name"), ["b", "c"]);
+    assert_eq!(place.query("SELECT value FROM crm.things__tags ORDER BY value"), ["x", "y"]);
+}
