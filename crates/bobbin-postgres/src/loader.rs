@@ -182,7 +182,7 @@ impl PostgresLoader {
         }
         if turn.outdated {
             // The converter has learnt of columns that were not made.
-            self.tables.remove(&stream.name);
+            self.forget();
         }
         let loaded = LoadedSegment {
             segment: segment.clone(),

@@ -89,10 +89,10 @@ pub(crate) fn activate(
         if !table.exists || table.version.is_some_and(|active| active > version) {
             continue;
         }
-        let delete = match table.beside {
-            true => format!("DELETE FROM {}", table.sql()),
-            false => format!("DELETE FROM {} WHERE _sdc_table_version <> {version}", table.sql()),
-        };
+        let mut delete = format!("DELETE FROM {}", table.sql());
+        if !table.beside {
+            delete += &format!(" WHERE _sdc_table_version <> {version}");
+        }
         let gone =
             db.execute(&delete, &[]).doing(what).map_err(|e| e.with("table", &table.name))?;
         removed += if at == 0 { gone } else { 0 };

@@ -262,10 +262,8 @@ impl Work<'_> {
                 }
             }
             if flow.direct.rows.len() > 0 {
-                let target = match self.family.tables[at].beside {
-                    true => self.family.tables[at].next(),
-                    false => self.family.tables[at].sql(),
-                };
+                let table = &self.family.tables[at];
+                let target = if table.beside { table.next() } else { table.sql() };
                 let arrived =
                     self.send(at, &target, &flow.active, &flow.direct, &mut gone, &texts)?;
                 self.written.loaded += if at == 0 { arrived } else { 0 };

@@ -149,7 +149,7 @@ impl Converter {
             {
                 let node = &mut self.sheets[owner].nodes[node];
                 node.child = Some(at);
-                items = node.items.clone();
+                items.clone_from(&node.items);
             }
             let sheet = &mut self.sheets[at];
             sheet.items = items;
@@ -568,12 +568,11 @@ pub fn kept(record: &str) -> String {
 /// sequence, so that the same record gets the same key whenever it is loaded.
 fn made_key(stream: u64, sequence: i64) -> String {
     let sequence = sequence as u64;
-    let high = stream >> 16;
     // Version 8, then variant 2: 122 bits are left, of which the sequence takes 64.
-    let a = (high >> 16) as u32;
-    let b = (high & 0xffff) as u16;
-    let c = 0x8000 | (sequence >> 52) as u16;
-    let d = 0x8000 | ((sequence >> 38) & 0x3fff) as u16;
-    let e = ((sequence & 0x3f_ffff_ffff) << 10) | (stream & 0x3ff);
-    format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+    let front = (stream >> 32) as u32;
+    let next = (stream >> 16) as u16;
+    let versioned = 0x8000 | (sequence >> 52) as u16;
+    let marked = 0x8000 | ((sequence >> 38) & 0x3fff) as u16;
+    let tail = ((sequence & 0x3f_ffff_ffff) << 10) | (stream & 0x3ff);
+    format!("{front:08x}-{next:04x}-{versioned:04x}-{marked:04x}-{tail:012x}")
 }

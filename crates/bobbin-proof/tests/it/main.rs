@@ -8,6 +8,5 @@ mod postgres;
 mod properties;
 mod replica;
 #[path = "../../../bobbin-postgres/tests/it/server.rs"]
-#[allow(dead_code, reason = "shared with the tests of bobbin-postgres")]
 mod server;
 mod smoke;
