@@ -12,7 +12,9 @@ mod error;
 mod ledger;
 mod loader;
 mod merge;
+mod plan;
 pub mod query;
+mod rejected;
 mod sql;
 mod table;
 

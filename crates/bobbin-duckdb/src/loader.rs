@@ -10,6 +10,7 @@ use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
 use bobbin_core::destination::{Loader, Receipt, Recovered};
 use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
+use bobbin_core::rejected::Taken;
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, Result};
@@ -17,12 +18,14 @@ use bobbin_load::feed::feed;
 use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::convert::Converter;
 use duckdb::{Connection, params};
+use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::database::Database;
 use crate::error::Doing;
 use crate::ledger::{Entry, Ledger, LoadedSegment};
 use crate::merge::{self, Touched};
+use crate::rejected;
 use crate::table::{Table, Times, Writer};
 
 /// Batches that may wait between the thread that converts and the one that writes.
@@ -109,6 +112,29 @@ impl DuckDbLoader {
             Some(round) if !round.broken => Ok(round),
             _ => Err(Error::bug("a round that failed was used again without a rollback")),
         }
+    }
+
+    /// Reads what is there for a stream, unless that was done.
+    fn open_table(&mut self, stream: &Stream) -> Result<()> {
+        if !self.tables.contains_key(&stream.name) {
+            let opened = Table::open(
+                &self.db,
+                &self.ledger,
+                self.database.catalog(),
+                self.connection.as_str(),
+                stream,
+            )?;
+            self.tables.insert(stream.name.clone(), opened);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, stream: &Stream, before: Timestamp, most: u64) -> Result<Taken> {
+        let (catalog, schema) = (self.database.catalog(), self.connection.as_str());
+        let Some((table, _)) = self.tables.get(&stream.name) else {
+            return Err(Error::bug("a table was not opened before loading"));
+        };
+        rejected::take(&self.db, catalog, schema, &[&table.place.table], before, most)
     }
 
     fn load_lines(
@@ -276,16 +302,7 @@ impl Loader for DuckDbLoader {
         if in_round || self.durable.contains(&segment.id) {
             return Ok(Receipt::default());
         }
-        if !self.tables.contains_key(&stream.name) {
-            let opened = Table::open(
-                &self.db,
-                &self.ledger,
-                self.database.catalog(),
-                self.connection.as_str(),
-                stream,
-            )?;
-            self.tables.insert(stream.name.clone(), opened);
-        }
+        self.open_table(stream)?;
         self.begin()?;
         let outcome = self.load_lines(stream, segment, lines);
         let round = self.begin()?;
@@ -307,6 +324,18 @@ impl Loader for DuckDbLoader {
                 Err(error.with("stream", &stream.name).with("segment", &segment.id))
             }
         }
+    }
+
+    fn take_rejected(&mut self, stream: &Stream, before: Timestamp, most: u64) -> Result<Taken> {
+        self.open_table(stream)?;
+        self.begin()?;
+        let taken = self.take(stream, before, most);
+        taken.map_err(|error| {
+            if let Some(round) = &mut self.round {
+                round.broken = true;
+            }
+            error.with("stream", &stream.name)
+        })
     }
 
     fn commit(&mut self, state: Option<&State>) -> Result<()> {

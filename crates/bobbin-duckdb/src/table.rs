@@ -98,11 +98,6 @@ impl Table {
         let found = found_columns(db, &place)?;
         check(&place, &stored, &found)?;
         let exists = !found.is_empty();
-        let others: Vec<String> = found
-            .iter()
-            .filter(|(name, _)| !stored.iter().any(|column| same(&column.name, name)))
-            .map(|(name, _)| name.clone())
-            .collect();
         let known = stored.len();
         let table = Self {
             place,
@@ -115,13 +110,7 @@ impl Table {
             look_ups: 0,
             doomed: FxHashSet::default(),
         };
-        let stored = stored
-            .into_iter()
-            .map(|column| {
-                let there = found.iter().any(|(name, _)| same(name, &column.name));
-                (column, there)
-            })
-            .collect();
+        let (stored, others) = sort_out(stored, &found);
         Ok((table, Converter::new(stream, stored, &others)))
     }
 
@@ -213,7 +202,7 @@ impl Table {
 }
 
 /// The columns of a table in their order with the catalogue's type names; none when it is missing.
-fn found_columns(db: &Connection, place: &Place) -> Result<Vec<(String, String)>> {
+pub(crate) fn found_columns(db: &Connection, place: &Place) -> Result<Vec<(String, String)>> {
     let what = "cannot read the table's columns";
     let mut statement = db
         .prepare(
@@ -230,8 +219,26 @@ fn found_columns(db: &Connection, place: &Place) -> Result<Vec<(String, String)>
     rows.map(|row| row.doing(what)).collect()
 }
 
+/// The remembered columns, with whether they are there, and the columns that are not ours.
+pub(crate) fn sort_out(
+    stored: Vec<Column>,
+    found: &[(String, String)],
+) -> (Vec<(Column, bool)>, Vec<String>) {
+    let others = found
+        .iter()
+        .filter(|(name, _)| !stored.iter().any(|column| same(&column.name, name)))
+        .map(|(name, _)| name.clone())
+        .collect();
+    let there = |column: &Column| found.iter().any(|(name, _)| same(name, &column.name));
+    let stored = stored.into_iter().map(|column| {
+        let there = there(&column);
+        (column, there)
+    });
+    (stored.collect(), others)
+}
+
 /// Stops a table that was changed in a way that would lose data.
-fn check(place: &Place, stored: &[Column], found: &[(String, String)]) -> Result<()> {
+pub(crate) fn check(place: &Place, stored: &[Column], found: &[(String, String)]) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
