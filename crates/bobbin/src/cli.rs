@@ -15,8 +15,8 @@ mod target;
 
 use std::path::PathBuf;
 
-use bobbin_core::Result;
 use bobbin_core::cancel::Cancel;
+use bobbin_core::{Error, ErrorKind, Party, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
@@ -119,6 +119,15 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Simulate(verb) => verb.run(&session),
         Verb::Target(verb) => Ok(verb.run(&session)),
         Verb::Completions(verb) => verb.run(),
+    }
+}
+
+/// The error of a question to the destination: what it cannot be asked at all is a matter of the
+/// command line, anything else of the destination.
+fn asked(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Config => error,
+        _ => error.of(Party::Destination),
     }
 }
 

@@ -8,7 +8,7 @@ use bobbin_core::clock::SystemClock;
 use bobbin_core::plan::{ColumnPlan, ColumnState, TablePlan, TableState};
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::{Context, Discovery};
-use bobbin_core::{Error, Party, Result};
+use bobbin_core::{Error, Result};
 use clap::Args;
 
 use super::{Format, Session, Stop};
@@ -54,9 +54,7 @@ impl Plan {
         let chosen = catalog.streams.iter().filter(|s| connection.selection.contains(&s.name));
         let streams: Vec<Stream> =
             chosen.map(|stream| connection.selection.prune(stream)).collect();
-        let mut plans = destination
-            .plan(&cx, &connection.id, &streams)
-            .map_err(|error| error.of(Party::Destination))?;
+        let mut plans = destination.plan(&cx, &connection.id, &streams).map_err(super::asked)?;
         if let Some(table) = &self.table {
             let known: Vec<String> = plans.iter().map(|plan| plan.table.clone()).collect();
             plans.retain(|plan| plan.table == *table);

@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use bobbin_core::Result;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::destination::Destination;
 use bobbin_core::rejected::{RejectedGroup, RejectedList, RejectedQuery};
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::Context;
-use bobbin_core::{Party, Result};
 use bobbin_engine::{Engine, Retried, RetryRequest};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -188,7 +188,7 @@ fn ask(
 ) -> Result<RejectedList> {
     let cancel = bobbin_core::cancel::Cancel::new();
     let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
-    destination.rejected(&cx, &connection.id, query).map_err(|error| error.of(Party::Destination))
+    destination.rejected(&cx, &connection.id, query).map_err(super::asked)
 }
 
 fn show(retried: &[Retried], left: &[RejectedGroup]) {
