@@ -129,10 +129,10 @@ pub(crate) fn is_loaded(
     if !there {
         return Ok(false);
     }
-    match ledger.is_newer(db)? {
-        false => Ok(true),
-        true => Err(Error::config("the tables were written by a newer bobbin")
+    if ledger.is_newer(db)? {
+        return Err(Error::config("the tables were written by a newer bobbin")
             .with("schema", connection)
-            .hint("use that version of bobbin or a later one")),
+            .hint("use that version of bobbin or a later one"));
     }
+    Ok(true)
 }

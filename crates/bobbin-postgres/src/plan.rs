@@ -69,9 +69,7 @@ fn tables(
     for sheet in converter.plan() {
         let at = family.tables.iter().position(|table| table.sub == sheet.sub);
         let name = match at.map(|at| &family.tables[at]) {
-            Some(_) if sheet.sub.is_own() => {
-                own.as_ref().map(Clone::clone).map_err(|refusal| refusal.reason.clone())
-            }
+            Some(_) if sheet.sub.is_own() => own.clone().map_err(|refusal| refusal.reason),
             Some(table) => Ok(table.name.clone()),
             None => registry.child_name(stream, &sheet.sub),
         };

@@ -190,10 +190,8 @@ impl SheetPlan {
 
 /// Whether a column that was found is this one.
 fn is_called(column: &ColumnPlan, found: &str, case_sensitive: bool) -> bool {
-    let same = match case_sensitive {
-        true => column.name == found,
-        false => column.name.eq_ignore_ascii_case(found),
-    };
+    let same =
+        if case_sensitive { column.name == found } else { column.name.eq_ignore_ascii_case(found) };
     same && !matches!(column.state, ColumnState::Refused { .. })
 }
 
