@@ -2,12 +2,16 @@
 
 use std::io::BufRead;
 
-use crate::Result;
+use jiff::Timestamp;
+
 use crate::catalog::Stream;
 use crate::id::{ConnectionId, JobId, SegmentId, StreamName};
+use crate::plan::TablePlan;
+use crate::rejected::{RejectedList, RejectedQuery, Taken};
 use crate::segment::Segment;
 use crate::state::State;
 use crate::tap::{Check, Context};
+use crate::{Error, Result};
 
 /// A place for tables.
 pub trait Destination: Send + Sync {
@@ -31,6 +35,41 @@ pub trait Destination: Send + Sync {
         connection: &ConnectionId,
         job: &JobId,
     ) -> Result<Box<dyn Loader>>;
+
+    /// What loading records of `streams` would change: every table with its columns, named as
+    /// loading would name them. Changes nothing, also where nothing was ever loaded. A table that
+    /// cannot be loaded is planned as [`crate::plan::TableState::Stops`] and keeps none of the
+    /// others back.
+    ///
+    /// # Errors
+    /// When the destination cannot be asked, or is a foreign program.
+    fn plan(
+        &self,
+        cx: &Context<'_>,
+        connection: &ConnectionId,
+        streams: &[Stream],
+    ) -> Result<Vec<TablePlan>> {
+        let _ = (cx, connection, streams);
+        Err(Error::config("a foreign target says nothing about the tables it makes")
+            .with("destination", self.name())
+            .hint("bobbin plan works for destinations of type duckdb and postgres"))
+    }
+
+    /// The records that were set aside. Changes nothing; none where nothing was ever loaded.
+    ///
+    /// # Errors
+    /// When the destination cannot be asked, or is a foreign program.
+    fn rejected(
+        &self,
+        cx: &Context<'_>,
+        connection: &ConnectionId,
+        query: &RejectedQuery,
+    ) -> Result<RejectedList> {
+        let _ = (cx, connection, query);
+        Err(Error::config("a foreign target cannot be asked for the records set aside")
+            .with("destination", self.name())
+            .hint("they were sent to it as the stream rejected_records; look for them there"))
+    }
 }
 
 /// A fenced session with a destination. Calls, in order: [`Loader::recover`] once, then any
@@ -49,6 +88,19 @@ pub trait Loader: Send {
         segment: &Segment,
         lines: &mut dyn BufRead,
     ) -> Result<Receipt>;
+
+    /// Takes back, within the open round, records of the stream's tables that were set aside before
+    /// `before` and kept whole: at most `most`, oldest first, as lines to be [loaded](Self::load) in
+    /// the same round. They are gone from the records set aside once the round is committed, and
+    /// still there when it is not.
+    ///
+    /// # Errors
+    /// As for [`Loader::load`]; the round is then to be rolled back.
+    fn take_rejected(&mut self, stream: &Stream, before: Timestamp, most: u64) -> Result<Taken> {
+        let _ = (before, most);
+        Err(Error::config("this destination cannot take records back that were set aside")
+            .with("stream", &stream.name))
+    }
 
     /// Makes the round durable: rows, rejected rows, the segments' names and `state` together or
     /// not at all. On an error the round is rolled back and may be repeated.

@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use bobbin_core::Result;
+use bobbin_core::catalog::Stream;
 use bobbin_core::clock::{Clock, SystemClock};
 use bobbin_core::destination::{Destination, Loader};
 use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::plan::TablePlan;
+use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::tap::{Check, Context};
 
 use crate::config::Config;
 use crate::database::Database;
 use crate::error::Doing;
 use crate::loader::DuckDbLoader;
+use crate::plan;
+use crate::rejected;
 
 /// A DuckDB database file.
 pub struct DuckDb {
@@ -67,6 +72,24 @@ impl Destination for DuckDb {
             ],
             streams: Vec::new(),
         })
+    }
+
+    fn plan(
+        &self,
+        _cx: &Context<'_>,
+        connection: &ConnectionId,
+        streams: &[Stream],
+    ) -> Result<Vec<TablePlan>> {
+        plan::plan(&self.config, connection, streams)
+    }
+
+    fn rejected(
+        &self,
+        _cx: &Context<'_>,
+        connection: &ConnectionId,
+        query: &RejectedQuery,
+    ) -> Result<RejectedList> {
+        rejected::list(&self.config, connection, query)
     }
 
     fn open(

@@ -41,6 +41,18 @@ pub(crate) struct Family {
     pub(crate) refused: Option<String>,
 }
 
+/// A table's columns as they were found, with the catalogue's type names.
+pub(crate) type Found = Vec<(String, String)>;
+
+/// What is there for a stream.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) family: Family,
+    pub(crate) converter: Converter,
+    /// The columns of each of the family's tables.
+    pub(crate) found: Vec<Found>,
+}
+
 /// The session's knowledge of all tables.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -62,23 +74,31 @@ impl Registry {
         (catalog, schema): (&str, &str),
         layout: Layout,
     ) -> Result<Self> {
-        let known = ledger.tables(db)?;
+        let mut registry = Self::of(ledger.tables(db)?, (catalog, schema), layout);
+        for stream in ledger.streams_without_table(db)? {
+            let name = name::plain(&[&stream]);
+            registry.names.reserve(&name);
+            registry.given.push((stream, name));
+        }
+        Ok(registry)
+    }
+
+    /// The same from tables that were read.
+    pub(crate) fn of(
+        known: Vec<KnownTable>,
+        (catalog, schema): (&str, &str),
+        layout: Layout,
+    ) -> Self {
         let mut names = Names::of_tables(&capabilities(layout), layout.naming);
         for table in &known {
             names.reserve(&table.name);
         }
-        let mut given = Vec::new();
-        for stream in ledger.streams_without_table(db)? {
-            let name = name::plain(&[&stream]);
-            names.reserve(&name);
-            given.push((stream, name));
-        }
         let (catalog, schema) = (catalog.to_owned(), schema.to_owned());
-        Ok(Self { catalog, schema, layout, known, given, names })
+        Self { catalog, schema, layout, known, given: Vec::new(), names }
     }
 
     /// The name of a stream's own table, or the reason why it has none beside one to speak of it by.
-    fn own_name(&mut self, stream: &str) -> (String, Option<String>) {
+    pub(crate) fn own_name(&mut self, stream: &str) -> (String, Option<String>) {
         let known = self.known.iter().find(|known| known.stream == stream && known.sub.is_own());
         let given = self.given.iter().find(|(of, _)| of == stream).map(|(_, name)| name);
         if let Some(name) = known.map(|known| &known.name).or(given) {
@@ -96,7 +116,19 @@ impl Registry {
         }
     }
 
-    /// Reads what is there for a stream, and the converter that fits it.
+    /// The name of the table of an array, or the reason why it has none.
+    pub(crate) fn child_name(
+        &mut self,
+        stream: &Stream,
+        sub: &Sub,
+    ) -> std::result::Result<String, String> {
+        let mut parts = vec![stream.name.as_str()];
+        parts.extend(sub.parts());
+        self.names.give(&parts, None).map_err(|refused| refused.reason().to_owned())
+    }
+
+    /// Reads what is there for a stream, and the converter that fits it; makes the tables fit for
+    /// the session.
     pub(crate) fn open(
         &mut self,
         db: &Connection,
@@ -104,16 +136,38 @@ impl Registry {
         stream: &Stream,
     ) -> Result<(Family, Converter)> {
         let stored = ledger.columns(db, stream.name.as_str())?;
+        let name = self.own_name(stream.name.as_str()).0;
+        let mut made = None;
+        if stream.key.is_empty()
+            && self.recorded(stream).is_none()
+            && !found::columns(db, &self.place(&name))?.is_empty()
+        {
+            made = self.add_made_key(db, &name)?;
+        }
+        let Survey { mut family, converter, .. } = self.survey(db, &stored, stream)?;
+        family.changes.extend(made);
+        Ok((family, converter))
+    }
+
+    fn recorded(&self, stream: &Stream) -> Option<&KnownTable> {
+        let own = |known: &&KnownTable| known.stream == stream.name.as_str() && known.sub.is_own();
+        self.known.iter().find(own)
+    }
+
+    /// What is there for a stream, and the converter that fits it. Changes nothing. `stored` are
+    /// the columns its tables were given.
+    pub(crate) fn survey(
+        &mut self,
+        db: &Connection,
+        stored: &[(Sub, Column)],
+        stream: &Stream,
+    ) -> Result<Survey> {
         let mut layout = self.layout;
         let (name, refused) = self.own_name(stream.name.as_str());
         let exists = !found::columns(db, &self.place(&name))?.is_empty();
-        let recorded = self
-            .known
-            .iter()
-            .find(|known| known.stream == stream.name.as_str() && known.sub.is_own());
         if layout.loading == Loading::Upsert
             && exists
-            && let Some(recorded) = recorded
+            && let Some(recorded) = self.recorded(stream)
             && !is_same(recorded.key.as_deref().unwrap_or_default(), &stream.key)
         {
             if layout.key_change == KeyChange::Stops {
@@ -122,15 +176,20 @@ impl Registry {
             layout.loading = Loading::Append;
         }
         let keyed = layout.loading == Loading::Upsert && !stream.key.is_empty();
-        let mut changes = Vec::new();
-        if exists && recorded.is_none() && stream.key.is_empty() {
-            changes.extend(self.add_made_key(db, &name)?);
-        }
         let mut subs: Vec<Sub> = vec![Sub::default()];
         let known = self.known.iter().filter(|known| known.stream == stream.name.as_str());
         subs.extend(known.map(|known| known.sub.clone()).filter(|sub| !sub.is_own()));
-        let leads = leads(stream, &stored);
-        let mut tables = Vec::new();
+        let leads = leads(stream, stored);
+        let mut survey = Survey {
+            family: Family {
+                key: stream.key.clone(),
+                tables: Vec::new(),
+                changes: Vec::new(),
+                refused,
+            },
+            converter: Converter::arranged(stream, Vec::new(), capabilities(layout), layout),
+            found: Vec::new(),
+        };
         let mut sheets = Vec::new();
         for sub in subs {
             let columns: Vec<Column> = stored
@@ -139,15 +198,16 @@ impl Registry {
                 .map(|(_, column)| column.clone())
                 .collect();
             let lead = lead_of(&leads, &sub, capabilities(layout).name_bytes);
-            let (table, sheet) = self.table(db, stream, sub, &name, columns, lead, keyed)?;
-            tables.push(table);
+            let (table, sheet, found) = self.table(db, stream, sub, &name, columns, lead, keyed)?;
+            survey.family.tables.push(table);
             sheets.push(sheet);
+            survey.found.push(found);
         }
-        let converter = Converter::arranged(stream, sheets, capabilities(layout), layout);
-        Ok((Family { key: stream.key.clone(), tables, changes, refused }, converter))
+        survey.converter = Converter::arranged(stream, sheets, capabilities(layout), layout);
+        Ok(survey)
     }
 
-    fn place(&self, table: &str) -> Place {
+    pub(crate) fn place(&self, table: &str) -> Place {
         Place {
             catalog: self.catalog.clone(),
             schema: self.schema.clone(),
@@ -176,7 +236,7 @@ impl Registry {
         columns: Vec<Column>,
         lead: Vec<(String, ColumnType)>,
         keyed: bool,
-    ) -> Result<(Table, Known)> {
+    ) -> Result<(Table, Known, Found)> {
         let known = self
             .known
             .iter()
@@ -213,7 +273,7 @@ impl Registry {
             sub: sub.clone(),
             open: crate::table::Open::default(),
         };
-        Ok((table, Known { sub, columns: known, others }))
+        Ok((table, Known { sub, columns: known, others }, found))
     }
 }
 
@@ -230,16 +290,14 @@ impl Family {
         if let Some(at) = self.tables.iter().position(|table| table.sub == batch.sub) {
             return Ok(Ok(at));
         }
-        let mut parts = vec![stream.name.as_str()];
-        parts.extend(batch.sub.parts());
-        let name = match registry.names.give(&parts, None) {
+        let name = match registry.child_name(stream, &batch.sub) {
             Ok(name) => name,
-            Err(refused) => return Ok(Err(refused.reason().to_owned())),
+            Err(reason) => return Ok(Err(reason)),
         };
         let lead = batch.lead.iter().map(|lead| (lead.name.clone(), lead.ty)).collect();
         let own = self.tables.first();
         let (keyed, beside) = own.map_or((false, false), |own| (own.keyed, own.beside));
-        let (mut table, _) =
+        let (mut table, ..) =
             registry.table(db, stream, batch.sub.clone(), &name, Vec::new(), lead, keyed)?;
         // Like the table it belongs to, also where that is replaced as a whole.
         table.version = own.and_then(|own| own.version);

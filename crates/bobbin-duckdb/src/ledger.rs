@@ -123,6 +123,19 @@ impl Ledger {
         Ok(token)
     }
 
+    /// Whether these tables were written by a newer bobbin.
+    pub(crate) fn is_newer(&self, db: &Connection) -> Result<bool> {
+        let format: Option<i32> = db
+            .query_row(
+                &format!("SELECT format FROM {}._bobbin_state WHERE connection = ?", self.schema),
+                [self.connection.as_str()],
+                |row| row.get(0),
+            )
+            .optional()
+            .doing("cannot read bobbin's tables in the destination")?;
+        Ok(format.is_some_and(|format| format > FORMAT))
+    }
+
     /// The state and the greatest sequence.
     pub(crate) fn state(&self, db: &Connection) -> Result<(Option<State>, Option<i64>)> {
         let what = "cannot read the state from the destination";

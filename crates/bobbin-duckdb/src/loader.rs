@@ -10,6 +10,7 @@ use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
 use bobbin_core::destination::{Loader, Receipt, Recovered};
 use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
+use bobbin_core::rejected::Taken;
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, Result};
@@ -17,6 +18,7 @@ use bobbin_load::feed::feed;
 use bobbin_load::shape::convert::Converter;
 use bobbin_load::shape::layout::Layout;
 use duckdb::Connection;
+use jiff::Timestamp;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::database::Database;
@@ -24,6 +26,7 @@ use crate::error::Doing;
 use crate::family::{Family, Registry, capabilities};
 use crate::ledger::{Entry, Ledger, LoadedSegment};
 use crate::merge::{self, Touched};
+use crate::rejected;
 use crate::replace;
 use crate::work::{Work, Written, lost_table};
 
@@ -135,6 +138,15 @@ impl DuckDbLoader {
         Ok(())
     }
 
+    fn take(&mut self, stream: &Stream, before: Timestamp, most: u64) -> Result<Taken> {
+        self.open_family(stream)?;
+        let (catalog, schema) = (self.database.catalog(), self.connection.as_str());
+        let (family, _) = self.tables.get(&stream.name).ok_or_else(lost_table)?;
+        let tables: Vec<&str> =
+            family.tables.iter().map(|table| table.place.table.as_str()).collect();
+        rejected::take(&self.db, catalog, schema, &tables, before, most)
+    }
+
     fn load_lines(
         &mut self,
         stream: &Stream,
@@ -241,6 +253,17 @@ impl Loader for DuckDbLoader {
                 Err(error.with("stream", &stream.name).with("segment", &segment.id))
             }
         }
+    }
+
+    fn take_rejected(&mut self, stream: &Stream, before: Timestamp, most: u64) -> Result<Taken> {
+        self.begin()?;
+        let taken = self.take(stream, before, most);
+        taken.map_err(|error| {
+            if let Some(round) = &mut self.round {
+                round.broken = true;
+            }
+            error.with("stream", &stream.name)
+        })
     }
 
     fn commit(&mut self, state: Option<&State>) -> Result<()> {

@@ -120,12 +120,13 @@ pub fn table_counts(path: &Path, schema: &str) -> Result<Vec<(String, u64)>> {
 }
 
 /// An open file; keeps it open where this process is loading into it.
-struct Open {
-    connection: Connection,
+pub(crate) struct Open {
+    pub(crate) connection: Connection,
     _shared: Option<Database>,
 }
 
-fn open(path: &Path) -> Result<Open> {
+/// Opens a file for reading.
+pub(crate) fn open(path: &Path) -> Result<Open> {
     if let Some(database) = Database::join(path) {
         return Ok(Open { connection: database.connect()?, _shared: Some(database) });
     }

@@ -5,6 +5,7 @@
 
 pub mod engine;
 pub mod ledger;
+pub mod rejected;
 pub mod report;
 pub mod spool;
 
@@ -12,4 +13,5 @@ mod extract;
 mod load;
 
 pub use engine::{Engine, RunRequest};
+pub use rejected::{Retried, RetryRequest};
 pub use report::{Outcome, RunReport, TableReport};

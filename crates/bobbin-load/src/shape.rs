@@ -12,6 +12,7 @@ mod envelope;
 pub mod layout;
 pub mod name;
 pub mod number;
+pub mod plan;
 pub mod sheet;
 pub mod time;
 pub mod tree;

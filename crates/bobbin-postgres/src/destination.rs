@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use bobbin_core::catalog::Stream;
 use bobbin_core::clock::{Clock, SystemClock};
 use bobbin_core::destination::{Destination, Loader};
 use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::plan::TablePlan;
+use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::tap::{Check, Context};
 use bobbin_core::{Error, ErrorKind, Result};
 
@@ -12,6 +15,8 @@ use crate::client::connect;
 use crate::config::{Config, Tls};
 use crate::error::{self, Doing};
 use crate::loader::PostgresLoader;
+use crate::plan;
+use crate::rejected;
 use crate::rights;
 
 /// A PostgreSQL database.
@@ -81,6 +86,26 @@ impl Destination for Postgres {
         ];
         facts.push(("schema".to_owned(), format!("{connection}, may be written")));
         Ok(Check { facts, streams: Vec::new() })
+    }
+
+    fn plan(
+        &self,
+        _cx: &Context<'_>,
+        connection: &ConnectionId,
+        streams: &[Stream],
+    ) -> Result<Vec<TablePlan>> {
+        plan::plan(&self.config, connection, streams)
+            .map_err(|error| rights::explain(&self.config, connection.as_str(), error))
+    }
+
+    fn rejected(
+        &self,
+        _cx: &Context<'_>,
+        connection: &ConnectionId,
+        query: &RejectedQuery,
+    ) -> Result<RejectedList> {
+        rejected::list(&self.config, connection, query)
+            .map_err(|error| rights::explain(&self.config, connection.as_str(), error))
     }
 
     fn open(

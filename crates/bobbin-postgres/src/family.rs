@@ -46,6 +46,29 @@ pub(crate) struct Family {
     pub(crate) refused: Option<String>,
 }
 
+/// Why a stream's own table has no name under Stitch's naming.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// What its records are set aside under.
+    pub(crate) stands_for_it: String,
+    /// The reason.
+    pub(crate) reason: String,
+}
+
+/// A table's columns as they were found, with the catalogue's type names.
+pub(crate) type Found = Vec<(String, String)>;
+
+/// What is there for a stream.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) family: Family,
+    pub(crate) converter: Converter,
+    /// The columns of each of the family's tables.
+    pub(crate) found: Vec<Found>,
+    /// The primary key that has to go before anything is loaded.
+    pub(crate) without_key: Option<String>,
+}
+
 /// The session's knowledge of all tables.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -65,12 +88,16 @@ impl Registry {
         schema: &str,
         layout: Layout,
     ) -> Result<Self> {
-        let known = ledger.tables(db)?;
+        Ok(Self::of(ledger.tables(db)?, schema, layout))
+    }
+
+    /// The same from tables that were read.
+    pub(crate) fn of(known: Vec<KnownTable>, schema: &str, layout: Layout) -> Self {
         let mut names = Names::of_tables(&CAPABILITIES, layout.naming);
         for table in &known {
             names.reserve(&table.name);
         }
-        Ok(Self { schema: schema.to_owned(), layout, known, names, opened: 0 })
+        Self { schema: schema.to_owned(), layout, known, names, opened: 0 }
     }
 
     /// A stage's name that no other table of the session has.
@@ -79,7 +106,8 @@ impl Registry {
         format!("pg_temp.{}", sql::name(&format!("bobbin_stage_{}", self.opened)))
     }
 
-    /// Reads what is there for a stream, and the converter that fits it.
+    /// Reads what is there for a stream, and the converter that fits it; makes the tables fit for
+    /// the session.
     pub(crate) fn open(
         &mut self,
         db: &mut Client,
@@ -87,16 +115,61 @@ impl Registry {
         stream: &Stream,
     ) -> Result<(Family, Converter)> {
         let stored = ledger.columns(db, stream.name.as_str())?;
+        let name = self.own_name(stream);
+        let Survey { family, converter, without_key, .. } =
+            self.survey(db, stored, stream, name)?;
+        if let Some(constraint) = without_key
+            && let Some(own) = family.tables.first()
+        {
+            // Every version is to be a row; the key would refuse the second.
+            let constraint = sql::name(&constraint);
+            db.batch_execute(&format!("ALTER TABLE {} DROP CONSTRAINT {constraint}", own.sql()))
+                .doing("cannot drop the table's primary key")?;
+        }
+        for table in &family.tables {
+            table.drop_stage(db)?;
+        }
+        Ok((family, converter))
+    }
+
+    /// The name of the stream's own table; or, under Stitch's naming, what stands for it and why it
+    /// has none. A name that is given is taken from then on.
+    pub(crate) fn own_name(&mut self, stream: &Stream) -> std::result::Result<String, Refusal> {
+        let own = self.known.iter().find(|k| k.stream == stream.name.as_str() && k.sub.is_own());
+        match own {
+            Some(own) => Ok(own.name.clone()),
+            None => self.names.give(&[stream.name.as_str()], None).map_err(|reason| Refusal {
+                stands_for_it: name::limited(stream.name.as_str(), CAPABILITIES.name_bytes),
+                reason: reason.reason().to_owned(),
+            }),
+        }
+    }
+
+    /// The name of the table of an array.
+    pub(crate) fn child_name(
+        &mut self,
+        stream: &Stream,
+        sub: &Sub,
+    ) -> std::result::Result<String, String> {
+        let mut parts = vec![stream.name.as_str()];
+        parts.extend(sub.parts());
+        self.names.give(&parts, None).map_err(|refused| refused.reason().to_owned())
+    }
+
+    /// What is there for a stream, and the converter that fits it. Changes nothing. `stored` are
+    /// the columns its tables were given.
+    pub(crate) fn survey(
+        &mut self,
+        db: &mut Client,
+        stored: Vec<(Sub, Column)>,
+        stream: &Stream,
+        name: std::result::Result<String, Refusal>,
+    ) -> Result<Survey> {
         let mut layout = self.layout;
         let mut changes = Vec::new();
-        let own = self.known.iter().find(|k| k.stream == stream.name.as_str() && k.sub.is_own());
-        let mut refused = None;
-        let name = match own {
-            Some(own) => own.name.clone(),
-            None => self.names.give(&[stream.name.as_str()], None).unwrap_or_else(|reason| {
-                refused = Some(reason.reason().to_owned());
-                name::limited(stream.name.as_str(), CAPABILITIES.name_bytes)
-            }),
+        let (name, refused) = match name {
+            Ok(name) => (name, None),
+            Err(refusal) => (refusal.stands_for_it, Some(refusal.reason)),
         };
         let key_columns = key_columns(stream, &stored);
         let exists = !found::columns(db, &self.schema, &name)?.is_empty();
@@ -110,17 +183,11 @@ impl Registry {
             layout.loading = Loading::Append;
         }
         let keyed = layout.loading == Loading::Upsert && !stream.key.is_empty();
-        if exists
-            && !keyed
-            && let Some(constraint) = found::primary_key(db, &self.schema, &name)?
-        {
-            // Every version is to be a row; the key would refuse the second.
-            let table = format!("{}.{}", sql::name(&self.schema), sql::name(&name));
-            db.batch_execute(&format!(
-                "ALTER TABLE {table} DROP CONSTRAINT {}",
-                sql::name(&constraint)
-            ))
-            .doing("cannot drop the table's primary key")?;
+        let mut without_key = None;
+        if exists && !keyed {
+            without_key = found::primary_key(db, &self.schema, &name)?;
+        }
+        if without_key.is_some() {
             changes.push(format!("{name}: dropped its primary key, every version is a row now"));
         }
         let mut subs: Vec<Sub> = vec![Sub::default()];
@@ -129,6 +196,7 @@ impl Registry {
         let leads = leads(stream, &stored);
         let mut tables = Vec::new();
         let mut sheets = Vec::new();
+        let mut all_found = Vec::new();
         for sub in subs {
             let columns: Vec<Column> = stored
                 .iter()
@@ -136,12 +204,14 @@ impl Registry {
                 .map(|(_, column)| column.clone())
                 .collect();
             let lead = lead_of(&leads, &sub);
-            let (table, sheet) = self.table(db, stream, sub, &name, columns, lead, keyed)?;
+            let (table, sheet, found) = self.table(db, stream, sub, &name, columns, lead, keyed)?;
             tables.push(table);
             sheets.push(sheet);
+            all_found.push(found);
         }
         let converter = Converter::arranged(stream, sheets, CAPABILITIES, layout);
-        Ok((Family { key: stream.key.clone(), tables, changes, refused }, converter))
+        let family = Family { key: stream.key.clone(), tables, changes, refused };
+        Ok(Survey { family, converter, found: all_found, without_key })
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of it is the table's own")]
@@ -154,7 +224,7 @@ impl Registry {
         columns: Vec<Column>,
         lead: Vec<(String, ColumnType)>,
         keyed: bool,
-    ) -> Result<(Table, Known)> {
+    ) -> Result<(Table, Known, Found)> {
         let known = self
             .known
             .iter()
@@ -170,8 +240,6 @@ impl Registry {
             .map(|(name, _)| name.clone())
             .collect();
         let stage = self.next_stage();
-        db.batch_execute(&format!("DROP TABLE IF EXISTS {stage}"))
-            .doing("cannot prepare a temporary table")?;
         let exists = !found.is_empty();
         let there = |column: &Column| found.iter().any(|(name, _)| *name == column.name);
         let known = columns.iter().map(|column| (column.clone(), there(column))).collect();
@@ -194,7 +262,7 @@ impl Registry {
             beside: false,
             sub: sub.clone(),
         };
-        Ok((table, Known { sub, columns: known, others }))
+        Ok((table, Known { sub, columns: known, others }, found))
     }
 }
 
@@ -211,16 +279,15 @@ impl Family {
         if let Some(at) = self.tables.iter().position(|table| table.sub == batch.sub) {
             return Ok(Ok(at));
         }
-        let mut parts = vec![stream.name.as_str()];
-        parts.extend(batch.sub.parts());
-        let name = match registry.names.give(&parts, None) {
+        let name = match registry.child_name(stream, &batch.sub) {
             Ok(name) => name,
-            Err(refused) => return Ok(Err(refused.reason().to_owned())),
+            Err(reason) => return Ok(Err(reason)),
         };
         let lead = batch.lead.iter().map(|lead| (lead.name.clone(), lead.ty)).collect();
         let keyed = self.tables.first().is_some_and(|own| own.keyed);
-        let (mut table, _) =
+        let (mut table, ..) =
             registry.table(db, stream, batch.sub.clone(), &name, Vec::new(), lead, keyed)?;
+        table.drop_stage(db)?;
         // Like the table it belongs to, also where that is replaced as a whole.
         table.version = self.tables.first().and_then(|own| own.version);
         self.tables.push(table);

@@ -105,12 +105,49 @@ impl Ledger {
             )
             .doing(what)?;
         let (format, token): (i32, i64) = (row.get(0), row.get(1));
+        self.check_format(format)?;
+        Ok(token)
+    }
+
+    fn check_format(&self, format: i32) -> Result<()> {
         if format > FORMAT {
             return Err(Error::config("the tables were written by a newer bobbin")
                 .with("schema", self.connection.as_str())
                 .hint("use that version of bobbin or a later one"));
         }
-        Ok(token)
+        Ok(())
+    }
+
+    /// Whether there are tables of a bobbin that can be read; changes nothing.
+    pub(crate) fn is_there(&self, db: &mut Client) -> Result<bool> {
+        let what = "cannot see whether there are tables of bobbin";
+        let row = db
+            .query_one(
+                "SELECT count(*) FILTER (WHERE tablename = '_bobbin_state') > 0,
+                        count(*) FILTER (WHERE tablename = '_bobbin_tables') > 0
+                 FROM pg_tables WHERE schemaname = $1",
+                &[&self.connection.as_str()],
+            )
+            .doing(what)?;
+        let (state, tables): (bool, bool) = (row.get(0), row.get(1));
+        if !state {
+            return Ok(false);
+        }
+        let format = db
+            .query_opt(
+                &format!("SELECT format FROM {}._bobbin_state WHERE connection = $1", self.schema),
+                &[&self.connection.as_str()],
+            )
+            .doing(what)?;
+        if let Some(row) = format {
+            self.check_format(row.get(0))?;
+        }
+        if !tables {
+            return Err(Error::config("the tables were written by an older bobbin")
+                .with("schema", self.connection.as_str())
+                .hint("run the connection once; that brings bobbin's own tables up to date"));
+        }
+        Ok(true)
     }
 
     /// The state and the greatest sequence.

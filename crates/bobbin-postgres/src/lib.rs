@@ -19,6 +19,8 @@ mod ledger;
 mod loader;
 mod merge;
 mod patience;
+mod plan;
+mod rejected;
 mod replace;
 mod rights;
 mod sql;

@@ -10,11 +10,13 @@ use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
 use bobbin_core::destination::{Loader, Receipt, Recovered};
 use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
+use bobbin_core::rejected::Taken;
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, Result};
 use bobbin_load::feed::feed;
 use bobbin_load::shape::convert::Converter;
+use jiff::Timestamp;
 use postgres::Client;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -23,6 +25,7 @@ use crate::config::Config;
 use crate::error::{self, Doing};
 use crate::family::{Family, Registry};
 use crate::ledger::{Entry, Ledger, LoadedSegment};
+use crate::rejected;
 use crate::replace;
 use crate::rights;
 use crate::work::{Work, Written, lost_table};
@@ -116,13 +119,8 @@ impl PostgresLoader {
         }
     }
 
-    fn load_lines(
-        &mut self,
-        stream: &Stream,
-        segment: &Segment,
-        lines: &mut dyn BufRead,
-    ) -> Result<(LoadedSegment, Written)> {
-        let received = self.clock.now();
+    /// Reads what is there for a stream, unless that was done.
+    fn open_tables(&mut self, stream: &Stream) -> Result<()> {
         let Some(db) = &mut self.db else {
             return Err(Error::bug("a round is open without a connection"));
         };
@@ -137,8 +135,31 @@ impl PostgresLoader {
             let opened = registry.open(db, &self.ledger, stream)?;
             self.tables.insert(stream.name.clone(), opened);
         }
+        Ok(())
+    }
+
+    fn take(&mut self, stream: &Stream, before: Timestamp, most: u64) -> Result<Taken> {
+        self.open_tables(stream)?;
+        let Some(db) = &mut self.db else {
+            return Err(Error::bug("a round is open without a connection"));
+        };
+        let (family, _) = self.tables.get(&stream.name).ok_or_else(lost_table)?;
+        rejected::take(db, self.connection.as_str(), family, before, most)
+    }
+
+    fn load_lines(
+        &mut self,
+        stream: &Stream,
+        segment: &Segment,
+        lines: &mut dyn BufRead,
+    ) -> Result<(LoadedSegment, Written)> {
+        let received = self.clock.now();
+        self.open_tables(stream)?;
+        let (Some(db), Some(registry)) = (&mut self.db, &mut self.registry) else {
+            return Err(Error::bug("a round is open without a connection"));
+        };
         let Some((family, converter)) = self.tables.get_mut(&stream.name) else {
-            return Err(Error::bug("a table was not opened before loading"));
+            return Err(lost_table());
         };
         converter.learn(&stream.fields);
         let turn = replace::begin(db, family, segment.version)?;
@@ -254,6 +275,18 @@ impl Loader for PostgresLoader {
                 Err(error.with("stream", &stream.name).with("segment", &segment.id))
             }
         }
+    }
+
+    fn take_rejected(&mut self, stream: &Stream, before: Timestamp, most: u64) -> Result<Taken> {
+        self.begin()?;
+        let taken = self.take(stream, before, most);
+        taken.map_err(|error| {
+            if let Some(round) = &mut self.round {
+                round.broken = true;
+            }
+            let error = rights::explain(&self.config, self.connection.as_str(), error);
+            error.with("stream", &stream.name)
+        })
     }
 
     fn commit(&mut self, state: Option<&State>) -> Result<()> {

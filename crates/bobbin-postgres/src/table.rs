@@ -76,6 +76,12 @@ impl Table {
         &self.stage
     }
 
+    /// Removes a temporary table that an earlier opening of this session left.
+    pub(crate) fn drop_stage(&self, db: &mut Client) -> Result<()> {
+        db.batch_execute(&format!("DROP TABLE IF EXISTS {}", self.stage))
+            .doing("cannot prepare a temporary table")
+    }
+
     /// Makes the temporary table if it is not there.
     pub(crate) fn prepare_stage(&mut self, db: &mut Client) -> Result<()> {
         if !self.staged {

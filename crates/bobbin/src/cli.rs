@@ -5,7 +5,9 @@ mod completions;
 mod demo;
 mod discover;
 mod init;
+mod plan;
 mod query;
+mod rejected;
 mod run;
 mod simulate;
 mod status;
@@ -13,8 +15,8 @@ mod target;
 
 use std::path::PathBuf;
 
-use bobbin_core::Result;
 use bobbin_core::cancel::Cancel;
+use bobbin_core::{Error, ErrorKind, Party, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
@@ -32,6 +34,7 @@ use crate::exit;
         "  bobbin demo                         see it work against a simulated Kustomer\n",
         "  bobbin init                         write a bobbin.toml to fill in\n",
         "  bobbin check                        try the key and the destination\n",
+        "  bobbin plan                         see which tables a run would make or change\n",
         "  bobbin run                          replicate once\n",
         "  bobbin query 'select count(*) from kustomer.customers'\n",
     ),
@@ -81,10 +84,14 @@ enum Verb {
     Check(check::Check),
     /// List the tables and columns that can be replicated
     Discover(discover::Discover),
+    /// Show what a run would change in the destination; change nothing
+    Plan(plan::Plan),
     /// Replicate once
     Run(run::Run),
     /// Show the last jobs and how far each table got
     Status(status::Status),
+    /// List the records that were set aside, or load them again
+    Rejected(rejected::Rejected),
     /// Ask the destination in SQL, read-only
     Query(query::Query),
     /// Start a simulated Kustomer to try things on
@@ -104,12 +111,23 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Init(verb) => verb.run(&session),
         Verb::Check(verb) => verb.run(&session),
         Verb::Discover(verb) => verb.run(&session),
+        Verb::Plan(verb) => verb.run(&session),
         Verb::Run(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
+        Verb::Rejected(verb) => verb.run(&session),
         Verb::Query(verb) => verb.run(&session),
         Verb::Simulate(verb) => verb.run(&session),
         Verb::Target(verb) => Ok(verb.run(&session)),
         Verb::Completions(verb) => verb.run(),
+    }
+}
+
+/// The error of a question to the destination: what it cannot be asked at all is a matter of the
+/// command line, anything else of the destination.
+fn asked(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Config => error,
+        _ => error.of(Party::Destination),
     }
 }
 

@@ -9,7 +9,10 @@
 )]
 
 mod file;
+mod plan;
 mod rounds;
+#[path = "../../../bobbin-load/tests/it/shapes.rs"]
+mod shapes;
 mod subtables;
 mod support;
 mod tables;

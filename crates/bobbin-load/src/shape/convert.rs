@@ -49,12 +49,12 @@ pub struct Converter {
     fields: Object,
     key_fields: Vec<String>,
     version_fields: Vec<String>,
-    capabilities: Capabilities,
-    layout: Layout,
+    pub(super) capabilities: Capabilities,
+    pub(super) layout: Layout,
     /// The table of the records, then those of arrays, each after the one it hangs from.
-    sheets: Vec<Sheet>,
+    pub(super) sheets: Vec<Sheet>,
     /// The nodes of the key and of the version fields.
-    keys: Vec<usize>,
+    pub(super) keys: Vec<usize>,
     versions: Vec<usize>,
     /// The positions on the way to the item at hand.
     ids: Vec<i64>,
@@ -511,7 +511,7 @@ impl Converter {
     }
 
     /// Makes a sheet for the arrays of a field.
-    fn add_sheet(&mut self, s: usize, node: usize) -> usize {
+    pub(super) fn add_sheet(&mut self, s: usize, node: usize) -> usize {
         let at = self.sheets.len();
         let owner = &mut self.sheets[s];
         let sub = owner.sub.of(&owner.nodes[node].path);

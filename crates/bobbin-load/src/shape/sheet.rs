@@ -4,7 +4,8 @@
 //! next by [`super::convert`].
 
 use bobbin_core::json::{Reader, Text, write_string};
-use bobbin_core::schema::Schema;
+use bobbin_core::plan::ColumnState;
+use bobbin_core::schema::{Kind, Schema};
 
 use super::batch::Batch;
 use super::capabilities::Capabilities;
@@ -12,6 +13,7 @@ use super::column::{Builder, list};
 use super::envelope::Refusal;
 use super::layout::{Layout, Naming, Split};
 use super::name::{Names, Refused, cleaned};
+use super::plan::Planned;
 use super::tree::{Column, ITEM, Node, Sub, child, seek};
 use super::types::ColumnType;
 use super::{number, time};
@@ -62,6 +64,8 @@ pub(super) struct Sheet {
     pub(super) ids: Vec<Vec<i64>>,
     /// What the array's items are, as far as declared.
     pub(super) items: Option<Schema>,
+    /// Whether its columns were asked for ([`super::plan`]).
+    pub(super) planned: bool,
 }
 
 #[derive(Debug)]
@@ -105,7 +109,49 @@ impl Sheet {
             parents: Vec::new(),
             above: Vec::new(),
             items: None,
+            planned: false,
         }
+    }
+
+    /// The columns it was given, and whether they are there.
+    pub(super) fn remembered(&self) -> Vec<Planned> {
+        let state = |exists| if exists { ColumnState::There } else { ColumnState::ComesAgain };
+        self.columns
+            .iter()
+            .map(|Building { column, exists, .. }| Planned {
+                name: column.name.clone(),
+                ty: Some(column.ty),
+                state: state(*exists),
+            })
+            .collect()
+    }
+
+    /// Whether items that are no objects are declared.
+    pub(super) fn has_plain_items(&self) -> bool {
+        let kind = self.items.as_ref().map(|items| &items.kind);
+        !matches!(kind, None | Some(Kind::Object(_) | Kind::Array(_)))
+    }
+
+    /// Gives the column that the field's first value would get, where it has none.
+    pub(super) fn plan_column(&mut self, node: usize) -> Option<Planned> {
+        let field = &self.nodes[node];
+        // Among several columns the first value chooses.
+        if self.own_column(node).is_some() || field.primary.is_none() && !field.columns.is_empty() {
+            return None;
+        }
+        let ty = field.primary;
+        let splits = self.split == Split::Renames && !field.columns.is_empty();
+        let suffix = ty.filter(|_| splits).map(ColumnType::suffix);
+        let path = column_path(field);
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        Some(match self.names.give(&path, suffix) {
+            Ok(name) if ty.is_some() => Planned { name, ty, state: ColumnState::FirstValue },
+            Ok(name) => Planned { name, ty, state: ColumnState::TypeByFirstValue },
+            Err(refused) => {
+                let reason = refused.reason().to_owned();
+                Planned { name: path.join("."), ty, state: ColumnState::Refused { reason } }
+            }
+        })
     }
 
     /// Takes a tree of fields and finds the columns' places in it.
@@ -404,8 +450,7 @@ impl Sheet {
         }
         let primary = field.primary == Some(ty);
         let split = self.split == Split::Renames && !field.columns.is_empty();
-        let path: Vec<String> =
-            if field.path.is_empty() { vec![ITEM.to_owned()] } else { field.path.clone() };
+        let path = column_path(field);
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let suffix = (!primary || split).then_some(ty.suffix());
         let name = match self.names.give(&path, suffix) {
@@ -529,4 +574,9 @@ impl Sheet {
         builder.push_text(&String::from_utf8_lossy(&object));
         reasons
     }
+}
+
+/// What a field's column is named after.
+fn column_path(field: &Node) -> Vec<String> {
+    if field.path.is_empty() { vec![ITEM.to_owned()] } else { field.path.clone() }
 }

@@ -2,8 +2,11 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod connect;
+mod plan;
 mod rounds;
 mod server;
+#[path = "../../../bobbin-load/tests/it/shapes.rs"]
+mod shapes;
 mod subtables;
 mod support;
 mod tables;

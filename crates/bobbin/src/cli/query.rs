@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
-use bobbin_core::{Error, ErrorKind, Party, Result};
+use bobbin_core::{Error, Result};
 use clap::Args;
 use serde_json::{Map, Number, Value};
 
@@ -58,13 +58,7 @@ impl Query {
             Format::Text => self.limit,
             Format::Json => usize::MAX,
         };
-        let answer = bobbin_duckdb::query::query(&path, &sql, limit).map_err(|error| {
-            // A wrong statement is a matter of the command line, anything else of the destination.
-            match error.kind() {
-                ErrorKind::Config => error,
-                _ => error.of(Party::Destination),
-            }
-        })?;
+        let answer = bobbin_duckdb::query::query(&path, &sql, limit).map_err(super::asked)?;
         match session.format {
             Format::Json => {
                 for row in answer.rows {

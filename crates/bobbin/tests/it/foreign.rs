@@ -1,6 +1,7 @@
 //! Foreign Singer programs, played by small Python scripts, on both sides of the real program.
 
 mod bad_taps;
+mod rejected;
 mod tap;
 mod target;
 

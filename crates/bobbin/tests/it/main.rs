@@ -9,6 +9,7 @@ mod grants;
 mod into_postgres;
 mod kill;
 mod locks;
+mod plan;
 mod proxy;
 mod sdk;
 #[path = "../../../bobbin-postgres/tests/it/server.rs"]

@@ -1,0 +1,133 @@
+//! Records that were set aside, as a destination tells of them.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::json::Reader;
+
+/// What to tell of the records set aside.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RejectedQuery {
+    /// Only those of this table.
+    pub table: Option<String>,
+    /// Most records to give one by one, newest first.
+    pub most: u64,
+    /// Whether their text is wanted.
+    pub text: bool,
+}
+
+/// The records set aside of one connection.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RejectedList {
+    /// All of them, counted.
+    pub groups: Vec<RejectedGroup>,
+    /// The newest one by one.
+    pub records: Vec<RejectedRecord>,
+}
+
+/// Records set aside of one table for one reason.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RejectedGroup {
+    /// The table they were meant for.
+    pub table: String,
+    /// Why, without any value.
+    pub reason: String,
+    /// How many.
+    pub records: u64,
+    /// When the latest was set aside.
+    pub latest: Timestamp,
+    /// How many of them were kept whole and can be loaded again.
+    pub whole: u64,
+    /// How many were too long to be kept whole.
+    pub cut: u64,
+}
+
+impl RejectedGroup {
+    /// How many are as the source sent them, because the tap could not read them.
+    pub fn raw(&self) -> u64 {
+        self.records.saturating_sub(self.whole + self.cut)
+    }
+}
+
+/// A record set aside.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RejectedRecord {
+    /// When it was set aside.
+    pub at: Timestamp,
+    /// The table it was meant for.
+    pub table: String,
+    /// Why, without any value.
+    pub reason: String,
+    /// Bytes of text that were kept.
+    pub bytes: u64,
+    /// Its text, when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+}
+
+/// Records that [`crate::destination::Loader::take_rejected`] took back.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Taken {
+    /// A segment's lines.
+    pub lines: Vec<u8>,
+    /// How many lines.
+    pub records: u64,
+    /// How many more could be taken.
+    pub left: u64,
+}
+
+impl Taken {
+    /// Adds a record's text as a line.
+    pub fn push(&mut self, text: &str) {
+        // Somebody may have edited it; in JSON a line break is as good as a space.
+        self.lines.extend(text.bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
+        self.lines.push(b'\n');
+        self.records += 1;
+    }
+
+    /// The `_sdc_sequence` of each line that has one.
+    pub fn sequences(&self) -> Vec<i64> {
+        let lines = self.lines.split(|&byte| byte == b'\n');
+        lines.filter_map(|line| sequence(std::str::from_utf8(line).ok()?)).collect()
+    }
+}
+
+/// The sequence of a segment's line, its second field.
+fn sequence(line: &str) -> Option<i64> {
+    let mut reader = Reader::new(line);
+    reader.object().ok()?;
+    reader.key().ok()??;
+    reader.skip().ok()?;
+    let key = reader.key().ok()??;
+    if key.raw != "_sdc_sequence" {
+        return None;
+    }
+    reader.number().ok()?.parse().ok()
+}
+
+/// How the text of a record begins that can be loaded again: as a segment's line
+/// ([`crate::segment::Segment`]).
+pub const WHOLE_BEGINS: &str = "{\"_sdc_extracted_at\"";
+
+/// How it ends.
+pub const WHOLE_ENDS: &str = "}";
+
+/// How the text of a record ends that was too long to be kept whole.
+pub const CUT_ENDS: &str = " bytes in all)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taken_records_are_lines_with_their_sequences() {
+        let mut taken = Taken::default();
+        taken.push(
+            "{\"_sdc_extracted_at\":\"2026-01-01T00:00:00Z\",\"_sdc_sequence\":7,\n\"id\":1}",
+        );
+        taken.push("{\"_sdc_extracted_at\":\"2026-01-01T00:00:00Z\",\"id\":1}");
+        assert_eq!(taken.records, 2);
+        assert_eq!(taken.lines.split(|&byte| byte == b'\n').count(), 3);
+        assert_eq!(taken.sequences(), [7]);
+    }
+}

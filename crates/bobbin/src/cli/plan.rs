@@ -1,0 +1,152 @@
+//! `bobbin plan`: what a run would change in the destination.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use bobbin_core::catalog::Stream;
+use bobbin_core::clock::SystemClock;
+use bobbin_core::plan::{ColumnPlan, ColumnState, TablePlan, TableState};
+use bobbin_core::report::NoLog;
+use bobbin_core::tap::{Context, Discovery};
+use bobbin_core::{Error, Result};
+use clap::Args;
+
+use super::{Format, Session, Stop};
+use crate::progress::Progress;
+use crate::{exit, print, registry};
+
+/// Show what a run would change in the destination; change nothing
+#[derive(Args)]
+#[command(after_help = concat!(
+    "Examples:\n",
+    "  bobbin plan                              one line a table\n",
+    "  bobbin plan --table conversations        its columns, too\n",
+    "  bobbin plan --format json                one object a table\n",
+    "\n",
+    "Fields the source does not declare get their columns when they come; they are not listed.\n",
+    "The exit status is 3 when some table cannot be loaded as things stand.\n",
+))]
+pub(super) struct Plan {
+    /// The connection, when the file has several
+    connection: Option<String>,
+
+    /// Show this table alone, with its columns
+    #[arg(long, short)]
+    table: Option<String>,
+
+    /// Show the columns of every table
+    #[arg(long)]
+    columns: bool,
+}
+
+impl Plan {
+    pub(super) fn run(&self, session: &Session) -> Result<u8> {
+        let config = session.config()?;
+        let connection = config.connection(self.connection.as_deref())?;
+        let stop = Stop::on_signals();
+        let destination =
+            registry::destination(&connection.destination, &config.home, Arc::new(NoLog))?;
+        let progress = Progress::new(Format::Text, false);
+        let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &progress };
+        let discovered = registry::tap(&connection.source)?.discover(&cx);
+        progress.finish();
+        let Discovery { catalog, unreadable } = discovered?;
+        let chosen = catalog.streams.iter().filter(|s| connection.selection.contains(&s.name));
+        let streams: Vec<Stream> =
+            chosen.map(|stream| connection.selection.prune(stream)).collect();
+        let mut plans = destination.plan(&cx, &connection.id, &streams).map_err(super::asked)?;
+        if let Some(table) = &self.table {
+            let known: Vec<String> = plans.iter().map(|plan| plan.table.clone()).collect();
+            plans.retain(|plan| plan.table == *table);
+            if plans.is_empty() {
+                return Err(Error::config(format!("there would be no table `{table}`"))
+                    .hint(format!("there would be: {}", known.join(", "))));
+            }
+        }
+        match session.format {
+            Format::Json => {
+                for plan in &plans {
+                    let line = serde_json::to_string(plan).map_err(|error| {
+                        Error::bug("a plan cannot be written as JSON").caused_by(error)
+                    })?;
+                    println!("{line}");
+                }
+            }
+            Format::Text => {
+                self.show(&plans);
+                let unreadable = unreadable.iter().filter(|(stream, _)| {
+                    self.table.is_none() && connection.selection.contains(stream)
+                });
+                for (stream, reason) in unreadable {
+                    println!("{stream}: not readable: {reason}");
+                }
+            }
+        }
+        let stops = plans.iter().any(TablePlan::stops);
+        Ok(if stops { exit::INCOMPLETE } else { exit::OK })
+    }
+
+    fn show(&self, plans: &[TablePlan]) {
+        let terminal = std::io::stdout().is_terminal();
+        if plans.is_empty() {
+            println!("no table is chosen");
+            return;
+        }
+        let rows = plans.iter().map(summary).collect();
+        println!("{}", print::table(&["table", "what happens", "key", "columns"], &[], rows));
+        if self.columns || self.table.is_some() {
+            for plan in plans.iter().filter(|plan| !plan.columns.is_empty()) {
+                println!("\n{}", print::paint(&plan.table, print::BOLD, terminal));
+                let rows = plan.columns.iter().map(column).collect();
+                println!("{}", print::table(&["column", "type", "what happens"], &[], rows));
+            }
+        } else {
+            println!("\nColumns: bobbin plan --columns, or --table NAME");
+        }
+        for plan in plans {
+            if let TableState::Stops { message, hint } = &plan.state {
+                println!("{} {}: {message}", print::paint("!", print::RED, terminal), plan.table);
+                if let Some(hint) = hint {
+                    println!("  hint: {hint}");
+                }
+            }
+        }
+    }
+}
+
+fn summary(plan: &TablePlan) -> Vec<String> {
+    let count = |states: &[ColumnState]| {
+        plan.columns.iter().filter(|column| states.contains(&column.state)).count() as u64
+    };
+    let refused = |column: &&ColumnPlan| matches!(column.state, ColumnState::Refused { .. });
+    let counts = [
+        (count(&[ColumnState::There]), "there"),
+        (count(&[ColumnState::FirstValue, ColumnState::TypeByFirstValue]), "to come"),
+        (count(&[ColumnState::ComesAgain]), "to come again"),
+        (count(&[ColumnState::Yours]), "yours"),
+        (plan.columns.iter().filter(refused).count() as u64, "without a name"),
+    ];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{} {what}", print::number(*n)))
+        .collect();
+    let happens = match &plan.state {
+        TableState::Made => "is made with its first row",
+        TableState::There => "is there",
+        TableState::Stops { .. } => "cannot be loaded",
+    };
+    vec![plan.table.clone(), happens.to_owned(), plan.key.join(", "), counts.join(", ")]
+}
+
+fn column(column: &ColumnPlan) -> Vec<String> {
+    let happens = match &column.state {
+        ColumnState::There => "there".to_owned(),
+        ColumnState::FirstValue => "comes with its first value".to_owned(),
+        ColumnState::ComesAgain => "was dropped and comes again".to_owned(),
+        ColumnState::TypeByFirstValue => "type decided by the first value".to_owned(),
+        ColumnState::Yours => "yours".to_owned(),
+        ColumnState::Refused { reason } => format!("has no place: {reason}"),
+    };
+    vec![column.name.clone(), column.ty.clone().unwrap_or_default(), happens]
+}
