@@ -141,10 +141,12 @@ impl DuckDbLoader {
     fn take(&mut self, stream: &Stream, before: Timestamp, most: u64) -> Result<Taken> {
         self.open_family(stream)?;
         let (catalog, schema) = (self.database.catalog(), self.connection.as_str());
-        let (family, _) = self.tables.get(&stream.name).ok_or_else(lost_table)?;
+        let (family, _) = self.tables.get_mut(&stream.name).ok_or_else(lost_table)?;
         let tables: Vec<&str> =
             family.tables.iter().map(|table| table.place.table.as_str()).collect();
-        rejected::take(&self.db, catalog, schema, &tables, before, most)
+        let taken = rejected::take(&self.db, catalog, schema, &tables, before, most)?;
+        rejected::forget_rows(&self.db, family, &taken)?;
+        Ok(taken)
     }
 
     fn load_lines(

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::error::Doing;
+use crate::family::Family;
 use crate::ledger::Ledger;
 use crate::plan::{current_catalog, is_loaded};
 use crate::query;
@@ -129,6 +130,33 @@ pub(crate) fn take(
         .doing(what)?;
     taken.left = left as u64;
     Ok(taken)
+}
+
+/// Where every version is a row, the rows that records have beside what was set aside of them make
+/// room, at the round's end: they come again, whole this time. Elsewhere the same version takes its
+/// own place.
+pub(crate) fn forget_rows(db: &Connection, family: &mut Family, taken: &Taken) -> Result<()> {
+    let what = "cannot find the rows of records that were set aside";
+    let sequences = taken.sequences();
+    let Some(own) = family.tables.first_mut().filter(|own| own.exists && !own.keyed) else {
+        return Ok(());
+    };
+    if sequences.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = sequences.iter().map(i64::to_string).collect();
+    let mut statement = db
+        .prepare(&format!(
+            "SELECT rowid FROM {} WHERE _sdc_sequence IN ({})",
+            own.place.sql(),
+            list.join(", ")
+        ))
+        .doing(what)?;
+    let rows = statement.query_map([], |row| row.get(0)).doing(what)?;
+    for row in rows {
+        own.open.doomed.insert(row.doing(what)?);
+    }
+    Ok(())
 }
 
 fn place(catalog: &str, schema: &str) -> String {
