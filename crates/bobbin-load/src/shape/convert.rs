@@ -252,6 +252,13 @@ impl Converter {
         if self.layout.loading == Loading::Upsert {
             batch.keep_newest();
         }
+        // An array's rows may all have gone with the records they belong to.
+        for child in batch.children.iter_mut().filter(|child| child.rows == 0) {
+            if let Some(sheet) = self.sheets.iter_mut().find(|sheet| sheet.sub == child.sub) {
+                sheet.take_back(child);
+            }
+        }
+        batch.children.retain(|child| child.rows > 0);
         self.lead_children(&mut batch);
         Some(batch)
     }
@@ -287,7 +294,6 @@ impl Converter {
             (child.extracted_at, child.sequence) =
                 rows.map(|row| (batch.extracted_at[row], batch.sequence[row])).unzip();
         }
-        children.retain(|child| child.rows > 0);
         batch.children = children;
     }
 

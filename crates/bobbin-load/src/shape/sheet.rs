@@ -187,6 +187,14 @@ impl Sheet {
         }
     }
 
+    /// Takes back a batch that nobody will see: what it was to make and to rename is still to do.
+    pub(super) fn take_back(&mut self, batch: &mut Batch) {
+        for (position, _) in batch.new.drain(..) {
+            self.columns[position].exists = false;
+        }
+        self.renamed.append(&mut batch.renamed);
+    }
+
     /// The member's position by its key, made if it is new; `None` when it is not to be kept.
     pub(super) fn look_up(
         &mut self,
