@@ -169,7 +169,8 @@ impl Registry {
             .map(|(name, _)| name.clone())
             .collect();
         let stage = self.next_stage();
-        db.batch_execute(&format!("DROP TABLE IF EXISTS {stage}"))
+        let won = format!("{}_won\"", stage.trim_end_matches('"'));
+        db.batch_execute(&format!("DROP TABLE IF EXISTS {stage}, {won}"))
             .doing("cannot prepare a temporary table")?;
         let exists = !found.is_empty();
         let there = |column: &Column| found.iter().any(|(name, _)| *name == column.name);

@@ -154,6 +154,8 @@ impl PostgresLoader {
             version: turn.version,
             outdated: turn.outdated,
             flows: Vec::new(),
+            waiting: FxHashSet::default(),
+            repeats: false,
             written: Written::default(),
         };
         let cancel = &self.cancel;

@@ -68,9 +68,10 @@ pub(crate) fn activate(
         if !table.exists || table.version.is_some_and(|active| active > version) {
             continue;
         }
-        let delete = match table.beside {
-            true => format!("DELETE FROM {}", table.sql()),
-            false => format!("DELETE FROM {} WHERE _sdc_table_version <> {version}", table.sql()),
+        let delete = if table.beside {
+            format!("DELETE FROM {}", table.sql())
+        } else {
+            format!("DELETE FROM {} WHERE _sdc_table_version <> {version}", table.sql())
         };
         let gone =
             db.execute(&delete, &[]).doing(what).map_err(|e| e.with("table", &table.name))?;

@@ -72,6 +72,11 @@ impl Table {
         &self.stage
     }
 
+    /// The temporary table of the keys that one merge moved, quoted.
+    pub(crate) fn won(&self) -> String {
+        format!("{}_won\"", self.stage.trim_end_matches('"'))
+    }
+
     /// Makes the temporary table if it is not there.
     pub(crate) fn prepare_stage(&mut self, db: &mut Client) -> Result<()> {
         if !self.staged {
