@@ -1,6 +1,7 @@
 //! The benchmarks: real programs, side by side in one run, medians and ratios.
 
 mod latency;
+mod load;
 mod memory;
 mod process;
 mod throughput;
@@ -13,13 +14,14 @@ const HELP: &str = "cargo xtask bench [WHAT...] [--records N] [--runs N]
   throughput   records/s into DuckDB beside the floors (default: 100,000 of each stream, 3 runs)
   latency      wall time and calls with rate buckets on and 300 ms latency
   memory       peak memory at 300,000 and at 3 million records
+  load         loading beside what PostgreSQL and DuckDB do themselves (default: 300,000 records, 3 runs)
 
 Without WHAT: throughput, latency, memory.";
 
 /// What was asked for.
 pub(crate) struct Plan {
     what: Vec<String>,
-    records: u64,
+    records: Option<u64>,
     runs: usize,
 }
 
@@ -57,6 +59,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             "throughput" => throughput::run(&plan, &place)?,
             "latency" => latency::run(&place)?,
             "memory" => memory::run(&place)?,
+            "load" => load::run(&plan, &place)?,
             other => return Err(format!("unknown benchmark {other}\n\n{HELP}")),
         }
     }
@@ -65,7 +68,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 }
 
 fn parse(arguments: &[String]) -> Result<Plan, String> {
-    let mut plan = Plan { what: Vec::new(), records: 100_000, runs: 3 };
+    let mut plan = Plan { what: Vec::new(), records: None, runs: 3 };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -75,7 +78,7 @@ fn parse(arguments: &[String]) -> Result<Plan, String> {
                 .ok_or_else(|| format!("{argument} wants a number\n\n{HELP}"))
         };
         match argument.as_str() {
-            "--records" => plan.records = number()?,
+            "--records" => plan.records = Some(number()?),
             "--runs" => plan.runs = number()? as usize,
             "--help" | "-h" => return Err(HELP.to_owned()),
             what => plan.what.push(what.to_owned()),
@@ -105,6 +108,12 @@ fn build() -> Result<Place, String> {
         "download",
         "--example",
         "floor",
+        "--example",
+        "duck",
+        "--example",
+        "load",
+        "--example",
+        "make_records",
         "-p",
         "bobbin",
         "-p",

@@ -176,6 +176,8 @@ impl PostgresLoader {
             whole: segment.version.is_some(),
             outdated: turn.outdated,
             flows: Vec::new(),
+            waiting: FxHashSet::default(),
+            repeats: false,
             written: Written::default(),
         };
         let cancel = &self.cancel;

@@ -1,8 +1,11 @@
 //! Upsert: of several rows with one key only the newest version stays.
 //!
 //! Rows that may replace others wait in a temporary table. One statement then moves the newest of
-//! each key into the table unless that holds a newer one. What newer means is
-//! `bobbin_load::shape::version`'s order, here in SQL.
+//! each key into the table unless that holds a newer one, and notes the keys that moved: items are
+//! replaced by these. What newer means is `bobbin_load::shape::version`'s order, here in SQL.
+//!
+//! No statement reads more than it changes, however large the tables are: rows and items are found
+//! in the indexes of their keys.
 
 use bobbin_core::Result;
 use bobbin_load::shape::types::ColumnType;
@@ -12,81 +15,120 @@ use crate::error::Doing;
 use crate::sql;
 use crate::table::Table;
 
+/// What waits for a family's tables.
+pub(crate) struct Waiting<'a> {
+    /// How many rows, table by table.
+    pub(crate) rows: &'a [u64],
+    /// Whether several of the records may have one key.
+    pub(crate) repeats: bool,
+    /// The positions of the columns of the key, and of each version field.
+    pub(crate) keys: &'a [usize],
+    pub(crate) versions: &'a [Vec<usize>],
+    /// The version that takes the place of all others, where the table is replaced as a whole.
+    pub(crate) replaces_by: Option<i64>,
+}
+
 /// Moves the waiting rows of a family's tables; gives how many records were inserted or replaced
-/// another. `staged` says how many rows wait for each table.
+/// another.
 ///
 /// Items go with their records: those of a record that was replaced are deleted, also where the new
 /// one has fewer or none (C21), and only items of records that won arrive.
 ///
-/// Where the table is being replaced as a whole, by `version`, a record that the version has in an
-/// older form than the table stays as it is and belongs to that version from then on.
-pub(crate) fn merge(
-    db: &mut Client,
-    tables: &[Table],
-    staged: &[u64],
-    (keys, versions): (&[usize], &[Vec<usize>]),
-    version: Option<i64>,
-) -> Result<u64> {
+/// Where the table is being replaced as a whole, a record that the new version has in an older form
+/// than the table stays as it is and belongs to that version from then on.
+pub(crate) fn merge(db: &mut Client, tables: &[Table], waiting: &Waiting<'_>) -> Result<u64> {
     let Some((own, children)) = tables.split_first() else { return Ok(0) };
     let what = "cannot replace earlier versions";
+    let mut key = Vec::new();
+    for &position in waiting.keys {
+        let column = own.column(position)?;
+        key.push((sql::name(&column.name), column.ty));
+    }
+    let children: Vec<_> =
+        children.iter().zip(&waiting.rows[1..]).filter(|(table, _)| table.exists).collect();
+    let won = own.won();
+    let mut move_records = records(own, &key, waiting);
+    if !children.is_empty() {
+        let columns: Vec<String> = key
+            .iter()
+            .zip(&places(key.len()))
+            .map(|((_, ty), place)| format!("{place} {}", sql::column_type(*ty)))
+            .collect();
+        db.batch_execute(&format!(
+            "CREATE TEMP TABLE IF NOT EXISTS {} ({}, _sdc_sequence bigint) ON COMMIT DELETE ROWS;
+             TRUNCATE {won}",
+            won.trim_start_matches("pg_temp."),
+            columns.join(", ")
+        ))
+        .doing("cannot make a temporary table")?;
+        move_records = format!(
+            "WITH moved AS ({move_records} RETURNING {})
+             INSERT INTO {won} SELECT * FROM moved",
+            returned(&key)
+        );
+    }
     let moved = db
-        .execute(statement(own, keys, versions)?.as_str(), &[])
+        .execute(move_records.as_str(), &[])
         .doing(what)
         .map_err(|error| error.with("table", &own.name))?;
-    let mut key = Vec::new();
-    for &position in keys {
-        key.push(sql::name(&own.column(position)?.name));
-    }
-    for (table, staged) in children.iter().zip(&staged[1..]).filter(|(table, _)| table.exists) {
-        let mut statements = items_of_replaced(own, table, &key);
-        if *staged > 0 {
-            statements += &items_of_winners(own, table, &key);
-        }
-        db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &table.name))?;
-    }
-    if let Some(version) = version {
-        let mut statements = held_on(own, own, (&key, &key), version);
-        for table in children.iter().filter(|table| table.exists) {
-            statements += &held_on(own, table, (&lead(table, key.len()), &key), version);
+    if let Some(version) = waiting.replaces_by {
+        let names: Vec<String> = key.iter().map(|(name, _)| name.clone()).collect();
+        let mut statements = held_on(own, own, (&names, &names), version);
+        for (table, _) in &children {
+            statements += &held_on(own, table, (&lead(table, names.len()), &names), version);
         }
         db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &own.name))?;
     }
-    db.batch_execute(&format!("DELETE FROM {}", own.stage()))
+    for (table, staged) in children {
+        let mut statements = items_of_replaced(table, &won, key.len());
+        if *staged > 0 {
+            statements += &items_of_winners(table, &won, key.len());
+        }
+        db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &table.name))?;
+    }
+    db.batch_execute(&format!("TRUNCATE {}", own.stage()))
         .doing("cannot empty a temporary table")?;
     Ok(moved)
 }
 
-/// Deletes the items of records that a waiting one has replaced. A record's sequence tells which
-/// version of it is there now.
-fn items_of_replaced(own: &Table, table: &Table, key: &[String]) -> String {
-    format!(
-        "DELETE FROM {items} AS item
-         USING (SELECT DISTINCT {key}, _sdc_sequence FROM {stage}) AS stage
-             JOIN {records} AS record
-             ON {same} AND record._sdc_sequence = stage._sdc_sequence
-         WHERE {belongs};",
-        items = table.sql(),
-        records = own.sql(),
-        stage = own.stage(),
-        same = equal(key, "record", key, "stage"),
-        belongs = equal(&lead(table, key.len()), "item", key, "stage"),
-        key = key.join(", "),
-    )
+/// What the columns of a key are called where the keys that moved are noted.
+fn places(keys: usize) -> Vec<String> {
+    (0..keys).map(|n| format!("k{n}")).collect()
 }
 
-/// Moves the waiting items of records that are there now.
-fn items_of_winners(own: &Table, table: &Table, key: &[String]) -> String {
+fn returned(key: &[(String, ColumnType)]) -> String {
+    let mut columns: Vec<String> = key.iter().map(|(name, _)| format!("held.{name}")).collect();
+    columns.push("held._sdc_sequence".to_owned());
+    columns.join(", ")
+}
+
+/// Deletes the items of records that were replaced.
+///
+/// A key of one column is compared with an array of all that moved, which the server looks up in the
+/// index however many there are; for a join it would rather read a whole table of a million items.
+fn items_of_replaced(table: &Table, won: &str, keys: usize) -> String {
+    let (items, lead) = (table.sql(), lead(table, keys));
+    match lead.as_slice() {
+        [lead] => format!("DELETE FROM {items} WHERE {lead} = ANY (ARRAY(SELECT k0 FROM {won}));"),
+        _ => format!(
+            "DELETE FROM {items} AS item USING {won} AS won WHERE {};",
+            equal(&lead, "item", &places(keys), "won")
+        ),
+    }
+}
+
+/// Moves the waiting items of records that were moved.
+fn items_of_winners(table: &Table, won: &str, keys: usize) -> String {
     let columns: Vec<String> = table.all_columns();
     let theirs: Vec<String> = columns.iter().map(|column| format!("item.{column}")).collect();
     format!(
         "INSERT INTO {items} ({columns})
-         SELECT {theirs} FROM {stage} AS item JOIN {records} AS record
-             ON {belongs} AND record._sdc_sequence = item._sdc_sequence;
-         DELETE FROM {stage};",
+         SELECT {theirs} FROM {stage} AS item JOIN {won} AS won
+             ON {belongs} AND won._sdc_sequence = item._sdc_sequence;
+         TRUNCATE {stage};",
         items = table.sql(),
         stage = table.stage(),
-        records = own.sql(),
-        belongs = equal(&lead(table, key.len()), "item", key, "record"),
+        belongs = equal(&lead(table, keys), "item", &places(keys), "won"),
         columns = columns.join(", "),
         theirs = theirs.join(", "),
     )
@@ -121,11 +163,9 @@ fn equal(a: &[String], a_of: &str, b: &[String], b_of: &str) -> String {
     pairs.join(" AND ")
 }
 
-fn statement(table: &Table, keys: &[usize], versions: &[Vec<usize>]) -> Result<String> {
-    let mut key = Vec::new();
-    for &position in keys {
-        key.push(sql::name(&table.column(position)?.name));
-    }
+/// The statement that moves the waiting records; the row in the table is called `held`.
+fn records(table: &Table, key: &[(String, ColumnType)], waiting: &Waiting<'_>) -> String {
+    let key: Vec<&str> = key.iter().map(|(name, _)| name.as_str()).collect();
     let key = key.join(", ");
     let columns = table.all_columns();
     let list = columns.join(", ");
@@ -133,25 +173,33 @@ fn statement(table: &Table, keys: &[usize], versions: &[Vec<usize>]) -> Result<S
         columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
     let version = |row: &str| -> Vec<String> {
         let mut parts: Vec<String> =
-            versions.iter().flat_map(|positions| field(table, positions, row)).collect();
+            waiting.versions.iter().flat_map(|positions| field(table, positions, row)).collect();
         parts.push(format!("{row}._sdc_sequence"));
         parts
     };
-    let newest: Vec<String> =
-        version("stage").into_iter().map(|part| format!("{part} DESC")).collect();
-    Ok(format!(
+    let stage = table.stage();
+    // Only places are sorted, not rows.
+    let newest = if waiting.repeats {
+        let newest: Vec<String> =
+            version("stage").into_iter().map(|part| format!("{part} DESC")).collect();
+        format!(
+            "WHERE ctid = ANY (ARRAY(SELECT DISTINCT ON ({key}) ctid FROM {stage} AS stage
+                 ORDER BY {key}, {}))",
+            newest.join(", ")
+        )
+    } else {
+        String::new()
+    };
+    format!(
         "INSERT INTO {target} AS held ({list})
-         SELECT {list} FROM (
-             SELECT DISTINCT ON ({key}) * FROM {stage} AS stage ORDER BY {key}, {newest}) AS waiting
+         SELECT {list} FROM {stage} {newest}
          ON CONFLICT ({key}) DO UPDATE SET {set}
          WHERE ({mine}) <= ({theirs})",
         target = table.sql(),
-        stage = table.stage(),
         set = set.join(", "),
-        newest = newest.join(", "),
         mine = version("held").join(", "),
         theirs = version("excluded").join(", "),
-    ))
+    )
 }
 
 /// What orders the values of one version field: their kind (absent, boolean, text, number,

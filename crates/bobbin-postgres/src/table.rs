@@ -78,8 +78,13 @@ impl Table {
 
     /// Removes a temporary table that an earlier opening of this session left.
     pub(crate) fn drop_stage(&self, db: &mut Client) -> Result<()> {
-        db.batch_execute(&format!("DROP TABLE IF EXISTS {}", self.stage))
+        db.batch_execute(&format!("DROP TABLE IF EXISTS {}, {}", self.stage, self.won()))
             .doing("cannot prepare a temporary table")
+    }
+
+    /// The temporary table of the keys that one merge moved, quoted.
+    pub(crate) fn won(&self) -> String {
+        format!("{}_won\"", self.stage.trim_end_matches('"'))
     }
 
     /// Makes the temporary table if it is not there.

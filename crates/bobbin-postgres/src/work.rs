@@ -5,6 +5,7 @@
 //! go the same way as the record, and after it: where PostgreSQL refuses a record, its items stay
 //! out, too.
 
+use std::hash::Hasher;
 use std::io::Write;
 use std::sync::mpsc::Receiver;
 
@@ -16,13 +17,13 @@ use bobbin_load::shape::batch::{Batch, RejectedRow};
 use bobbin_load::shape::convert::kept;
 use jiff::Timestamp;
 use postgres::Client;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::copy::{Field, HEADER, Rows, TRAILER};
 use crate::error::{self, Doing};
 use crate::family::{Family, Registry};
 use crate::ledger::Ledger;
-use crate::merge;
+use crate::merge::{self, Waiting};
 use crate::replace;
 use crate::sql;
 use crate::table::{SYSTEM, Table};
@@ -50,6 +51,9 @@ pub(crate) struct Work<'a> {
     pub(crate) outdated: bool,
     /// Rows on their way, one place for each of the family's tables.
     pub(crate) flows: Vec<Flow>,
+    /// Hashes of the keys of records that wait, to see whether one may come twice.
+    pub(crate) waiting: FxHashSet<u64>,
+    pub(crate) repeats: bool,
     pub(crate) written: Written,
 }
 
@@ -120,8 +124,14 @@ impl Work<'_> {
         {
             let tables = &self.family.tables;
             let staged: Vec<u64> = self.flows.iter().map(|flow| flow.staged).collect();
-            let version = self.whole.then_some(self.version);
-            let moved = merge::merge(self.db, tables, &staged, (&keys, &versions), version)?;
+            let waiting = Waiting {
+                rows: &staged,
+                repeats: self.repeats,
+                keys: &keys,
+                versions: &versions,
+                replaces_by: self.whole.then_some(self.version),
+            };
+            let moved = merge::merge(self.db, tables, &waiting)?;
             self.written.loaded += moved;
             self.written.superseded += waited - moved;
         }
@@ -191,11 +201,18 @@ impl Work<'_> {
         if !own.keyed {
             return vec![false; batch.rows];
         }
-        let Some(filter) = &mut own.filter else { return vec![true; batch.rows] };
         let keys = batch.key_bytes();
-        let known = (0..batch.rows).map(|row| filter.insert(keys.at(row))).collect();
+        let known: Vec<bool> = match &mut own.filter {
+            Some(filter) => (0..batch.rows).map(|row| filter.insert(keys.at(row))).collect(),
+            None => vec![true; batch.rows],
+        };
         if own.filter.as_ref().is_some_and(KeyFilter::is_too_large) {
             own.filter = None;
+        }
+        for row in (0..batch.rows).filter(|&row| known[row]) {
+            let mut hasher = FxHasher::default();
+            hasher.write(keys.at(row));
+            self.repeats |= !self.waiting.insert(hasher.finish());
         }
         known
     }

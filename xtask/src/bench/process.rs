@@ -21,7 +21,12 @@ pub(super) struct Cost {
 
 /// Runs a program to its end; `keep` says whether its output is kept or thrown away.
 pub(super) fn measure(command: &mut Command, keep: bool) -> Result<Cost, String> {
-    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    measure_fed(command, Stdio::null(), keep)
+}
+
+/// The same with something to read.
+pub(super) fn measure_fed(command: &mut Command, input: Stdio, keep: bool) -> Result<Cost, String> {
+    command.stdin(input).stderr(Stdio::piped());
     command.stdout(if keep { Stdio::piped() } else { Stdio::null() });
     let started = Instant::now();
     let mut child =

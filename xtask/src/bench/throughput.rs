@@ -13,7 +13,7 @@ pub(super) const NO_LIMITS: &str = "start_date = \"2025-01-01\"\nsearch_share = 
 
 pub(super) fn run(plan: &Plan, place: &Place) -> Result<(), String> {
     let scratch = place.fresh("throughput")?;
-    let config = simulator_config(plan.records);
+    let config = simulator_config(plan.records.unwrap_or(100_000));
     let simulator = Simulator::start(&place.program("fake-kustomer"), &config, &scratch)?;
     let contexts = STREAMS.map(|(context, _)| context);
     let tables = STREAMS.map(|(_, table)| format!("\"{table}\"")).join(", ");

@@ -1,6 +1,8 @@
 //! Arrays as tables of their own, append, Stitch's naming, changed keys: on a real server.
 
 use std::cell::{Cell, RefCell};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bobbin_core::ErrorKind;
 use bobbin_core::catalog::Stream;
@@ -122,6 +124,19 @@ fn f71_items_are_replaced_with_their_record() {
         items(&place, "things__tags"),
         ["b | 0 | b", "c | 0 | new", "d | 0 | 2", "d | 1 | 3"]
     );
+}
+
+/// The only items of a batch may go with a record that a later one of its key replaces: the table
+/// for them is made when others come.
+#[test]
+fn items_that_were_superseded_make_no_table_yet() {
+    let place = Place::of_tables();
+    let mut loader = place.open("1");
+    let first = [r#"{"id":"a","rev":1,"tags":["x"]}"#, r#"{"id":"a","rev":2,"tags":[]}"#];
+    load(&mut loader, &stream(), "1", 1, &numbered(1, &first)).unwrap();
+    load(&mut loader, &stream(), "1", 2, &numbered(9, &[r#"{"id":"b","tags":["y"]}"#])).unwrap();
+    loader.commit(None).unwrap();
+    assert_eq!(items(&place, "things__tags"), ["b | 0 | y"]);
 }
 
 /// Whatever the versions, their order and their cuts into segments and rounds: the tables hold the
@@ -332,4 +347,80 @@ fn f83_tables_of_arrays_may_be_changed_by_people() {
     for words in ["system column is missing", "crm.things__tags", "_sdc_level_0_id"] {
         assert!(report.contains(words), "{report}");
     }
+}
+
+/// An increment looks its keys up, however many rows there are: no table is read from end to end.
+#[test]
+fn an_increment_reads_no_table_from_end_to_end() {
+    let place = Place::of_tables();
+    let record = |n: usize, rev: u8| {
+        format!(r#"{{"id":"{n:06}","rev":{rev},"tags":["{rev}"],"items":[{{"n":{rev}}}]}}"#)
+    };
+    job(&place, &stream(), "1", 1, &[&record(0, 1)]);
+    place.by_hand(
+        "INSERT INTO crm.things (id, rev, _sdc_sequence, _sdc_table_version)
+             SELECT lpad(n::text, 6, '0'), 1, 2, 1 FROM generate_series(1, 100000) AS n;
+         INSERT INTO crm.things__tags
+                 (_sdc_source_key_id, _sdc_level_0_id, value, _sdc_sequence, _sdc_table_version)
+             SELECT lpad(n::text, 6, '0'), 0, '1', 2, 1 FROM generate_series(1, 100000) AS n;
+         INSERT INTO crm.things__items
+                 (_sdc_source_key_id, _sdc_level_0_id, n, _sdc_sequence, _sdc_table_version)
+             SELECT lpad(n::text, 6, '0'), 0, 1, 2, 1 FROM generate_series(1, 100000) AS n;
+         ANALYZE crm.things; ANALYZE crm.things__tags; ANALYZE crm.things__items;",
+    );
+    place.by_hand("SELECT pg_stat_reset()");
+    let changed: Vec<String> = (0..2_000).map(|n| record(n * 50, 2)).collect();
+    let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
+    let receipt = job(&place, &stream(), "2", 10, &changed);
+    assert_eq!((receipt.loaded, receipt.superseded), (2_000, 0));
+    // The session's own end sends what it counted.
+    let counted = "SELECT sum(n_tup_upd) || ' ' || sum(n_tup_del) FROM pg_stat_user_tables
+        WHERE schemaname = 'crm' AND relname LIKE 'things%'";
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while place.one(counted) != "2000 4000" {
+        assert!(Instant::now() < deadline, "{}", place.one(counted));
+        thread::yield_now();
+    }
+    assert_eq!(
+        place.query(
+            "SELECT relname, seq_tup_read FROM pg_stat_user_tables
+             WHERE schemaname = 'crm' AND relname LIKE 'things%' ORDER BY 1"
+        ),
+        ["things | 0", "things__items | 0", "things__tags | 0"]
+    );
+    assert_eq!(place.one("SELECT count(*) FROM crm.things__tags WHERE value = '2'"), "2000");
+}
+
+/// Keys of several columns: the items of each record are replaced, and of no other.
+#[test]
+fn items_of_keys_of_several_columns_are_replaced() {
+    let place = Place::of_tables();
+    let mut stream = stream();
+    stream.key = vec!["id".to_owned(), "age".to_owned()];
+    job(
+        &place,
+        &stream,
+        "1",
+        1,
+        &[r#"{"id":"a","age":1,"tags":["1"]}"#, r#"{"id":"a","age":2,"tags":["2"]}"#],
+    );
+    let second = [
+        r#"{"id":"a","age":2,"tags":["old"]}"#,
+        r#"{"id":"a","age":2,"tags":["x","y"]}"#,
+        r#"{"id":"b","age":2,"tags":["z"]}"#,
+    ];
+    let mut loader = place.open("2");
+    let text = numbered(10, &second);
+    let receipt = load(&mut loader, &stream, "2", 1, &text).unwrap();
+    assert_eq!((receipt.loaded, receipt.superseded), (2, 1));
+    load(&mut loader, &stream, "2", 2, &numbered(20, &[r#"{"id":"b","age":2,"tags":[]}"#]))
+        .unwrap();
+    loader.commit(None).unwrap();
+    assert_eq!(
+        place.query(
+            "SELECT _sdc_source_key_id, _sdc_source_key_age, _sdc_level_0_id, value
+             FROM crm.things__tags ORDER BY 1, 2, 3"
+        ),
+        ["a | 1 | 0 | 1", "a | 2 | 0 | x", "a | 2 | 1 | y"]
+    );
 }
