@@ -52,12 +52,11 @@ fn main() -> io::Result<()> {
         let row = first + n * step;
         let id = ids.next().unwrap_or_else(|| key(row));
         line.clear();
-        line.push_str(match singer {
-            true => {
-                "{\"type\":\"RECORD\",\"stream\":\"conversations\",\"time_extracted\":\
-                     \"2026-11-23T15:00:00.123456Z\",\"record\":{"
-            }
-            false => "{",
+        line.push_str(if singer {
+            "{\"type\":\"RECORD\",\"stream\":\"conversations\",\"time_extracted\":\
+                 \"2026-11-23T15:00:00.123456Z\",\"record\":{"
+        } else {
+            "{"
         });
         if !singer {
             // One sequence for each record of each revision.
@@ -175,12 +174,13 @@ fn conversation(line: &mut String, id: &str, row: u64, rev: u64) {
     put(format_args!(",\"status\":\"{}\"", r.one(&["done", "open", "snoozed"])));
     put(format_args!(",\"direction\":\"{}\"", r.one(&["in", "out"])));
     let done = r.percent(60);
-    match done {
-        true => put(format_args!(
+    if done {
+        put(format_args!(
             ",\"endedByType\":\"user\",\"endedReason\":\"manual\",\"endedAt\":\"{}\"",
             r.time(row)
-        )),
-        false => put(format_args!(",\"endedByType\":null,\"endedReason\":null,\"endedAt\":null")),
+        ))
+    } else {
+        put(format_args!(",\"endedByType\":null,\"endedReason\":null,\"endedAt\":null"))
     }
     put(format_args!(",\"defaultLang\":\"{}\"", r.one(&["en_us", "de", "fr"])));
     for field in ["customer", "org", "createdBy", "modifiedBy"] {
@@ -209,9 +209,10 @@ fn conversation(line: &mut String, id: &str, row: u64, rev: u64) {
         put(format_args!(",\"{field}\":\"{}\"", r.time(row)));
     }
     for field in ["importedAt", "deletedAt", "snoozedUntil"] {
-        match r.percent(5) {
-            true => put(format_args!(",\"{field}\":\"{}\"", r.time(row))),
-            false => put(format_args!(",\"{field}\":null")),
+        if r.percent(5) {
+            put(format_args!(",\"{field}\":\"{}\"", r.time(row)))
+        } else {
+            put(format_args!(",\"{field}\":null"))
         }
     }
     let mut list = |field: &str, share: u64, most: u64, r: &mut Random| {
@@ -240,13 +241,14 @@ fn conversation(line: &mut String, id: &str, row: u64, rev: u64) {
         ("firstMessageOut", 60),
         ("lastMessageOut", 60),
     ] {
-        match r.percent(share) {
-            true => put(format_args!(
+        if r.percent(share) {
+            put(format_args!(
                 ",\"{field}\":{{\"id\":\"{}\",\"sentAt\":\"{}\",\"channel\":\"email\"}}",
                 r.id(),
                 r.time(row)
-            )),
-            false => put(format_args!(",\"{field}\":{{}}")),
+            ))
+        } else {
+            put(format_args!(",\"{field}\":{{}}"))
         }
     }
     if r.percent(10) {
