@@ -14,7 +14,8 @@ const HELP: &str = "cargo xtask bench [WHAT...] [--records N] [--runs N]
   throughput   records/s into DuckDB beside the floors (default: 100,000 of each stream, 3 runs)
   latency      wall time and calls with rate buckets on and 300 ms latency
   memory       peak memory at 300,000 and at 3 million records
-  load         loading beside what PostgreSQL and DuckDB do themselves (default: 300,000 records, 3 runs)
+  load         loading beside what PostgreSQL and DuckDB do themselves (default: 300,000 records, 3 runs);
+               load-postgres, load-duckdb, load-growth, load-memory: its parts
 
 Without WHAT: throughput, latency, memory.";
 
@@ -59,7 +60,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             "throughput" => throughput::run(&plan, &place)?,
             "latency" => latency::run(&place)?,
             "memory" => memory::run(&place)?,
-            "load" => load::run(&plan, &place)?,
+            "load" | "load-postgres" | "load-duckdb" | "load-growth" | "load-memory" => {
+                load::run(&plan, &place, what)?;
+            }
             other => return Err(format!("unknown benchmark {other}\n\n{HELP}")),
         }
     }

@@ -20,13 +20,27 @@ const TABLE: &str = "conversations";
 /// Of how many records one is changed in an increment.
 const STEP: u64 = 10;
 
-pub(super) fn run(plan: &Plan, place: &Place) -> Result<(), String> {
+/// All parts, or the one that `what` names.
+pub(super) fn run(plan: &Plan, place: &Place, what: &str) -> Result<(), String> {
     let records = plan.records.unwrap_or(300_000);
-    let bench = Bench::new(plan.runs, records, place)?;
-    postgres::run(&bench)?;
-    duckdb::run(&bench)?;
-    growth::run(&bench)?;
-    peak::run(&bench)
+    let bench = Bench { place, runs: plan.runs, records, files: place.fresh("load")? };
+    let part = |name: &str| what == "load" || what == format!("load-{name}");
+    if part("postgres") || part("duckdb") {
+        bench.prepare()?;
+    }
+    if part("postgres") {
+        postgres::run(&bench)?;
+    }
+    if part("duckdb") {
+        duckdb::run(&bench)?;
+    }
+    if part("growth") {
+        growth::run(&bench)?;
+    }
+    if part("memory") {
+        peak::run(&bench)?;
+    }
+    Ok(())
 }
 
 /// What all parts share: the input files.
@@ -37,21 +51,18 @@ struct Bench<'a> {
     files: PathBuf,
 }
 
-impl<'a> Bench<'a> {
+impl Bench<'_> {
     /// Writes the input of first loads and upserts.
-    fn new(runs: usize, records: u64, place: &'a Place) -> Result<Self, String> {
-        let files = place.fresh("load")?;
-        let bench = Self { place, runs, records, files };
-        bench.make("segment", "first.ndjson", records, &[])?;
-        bench.make("singer", "first.singer", records, &[])?;
-        for run in 0..runs {
-            let (first, rev) = (run.to_string(), (run + 2).to_string());
-            let options =
-                ["--first", first.as_str(), "--step", &STEP.to_string(), "--rev", rev.as_str()];
-            bench.make("segment", &changed(run), records / STEP, &options)?;
-            bench.make("singer", &format!("{run}.singer"), records / STEP, &options)?;
+    fn prepare(&self) -> Result<(), String> {
+        self.make("segment", "first.ndjson", self.records, &[])?;
+        self.make("singer", "first.singer", self.records, &[])?;
+        for run in 0..self.runs {
+            let (first, step, rev) = (run.to_string(), STEP.to_string(), (run + 2).to_string());
+            let options = ["--first", &first, "--step", &step, "--rev", &rev];
+            self.make("segment", &changed(run), self.records / STEP, &options)?;
+            self.make("singer", &format!("{run}.singer"), self.records / STEP, &options)?;
         }
-        Ok(bench)
+        Ok(())
     }
 
     /// Writes a file of records.

@@ -137,6 +137,7 @@ impl Side<'_> {
     }
 
     fn csv(&self, name: &str, table: &str, part: usize) -> String {
+        let table = table.trim_matches('"');
         self.bench.file(&format!("{name}-{table}-{part}.csv")).to_string_lossy().into_owned()
     }
 
@@ -158,12 +159,12 @@ impl Side<'_> {
     /// psql's script of the merge by hand.
     fn merge(&self, tables: &[(String, String)]) -> String {
         let mut script = "BEGIN;\n".to_owned();
-        for (table, columns) in tables {
+        for (n, (table, columns)) in tables.iter().enumerate() {
             let file = self.csv("changed", table, 0);
             let _ = writeln!(
                 script,
-                "CREATE TEMP TABLE stage_{table} (LIKE floor.{table}) ON COMMIT DROP;\n\
-                 \\copy stage_{table} ({columns}) FROM '{file}' (FORMAT csv)"
+                "CREATE TEMP TABLE stage_{n} (LIKE floor.{table}) ON COMMIT DROP;\n\
+                 \\copy stage_{n} ({columns}) FROM '{file}' (FORMAT csv)"
             );
         }
         for (n, (table, columns)) in tables.iter().enumerate() {
@@ -172,16 +173,16 @@ impl Side<'_> {
                     columns.split(", ").map(|c| format!("{c} = excluded.{c}")).collect();
                 let _ = writeln!(
                     script,
-                    "INSERT INTO floor.{table} ({columns}) SELECT {columns} FROM stage_{table}
+                    "INSERT INTO floor.{table} ({columns}) SELECT {columns} FROM stage_{n}
                      ON CONFLICT (id) DO UPDATE SET {};",
                     set.join(", ")
                 );
             } else {
                 let _ = writeln!(
                     script,
-                    "DELETE FROM floor.{table} USING stage_{TABLE} AS stage
+                    "DELETE FROM floor.{table} USING stage_0 AS stage
                      WHERE _sdc_source_key_id = stage.id;
-                     INSERT INTO floor.{table} ({columns}) SELECT {columns} FROM stage_{table};"
+                     INSERT INTO floor.{table} ({columns}) SELECT {columns} FROM stage_{n};"
                 );
             }
         }
