@@ -178,9 +178,9 @@ fn conversation(line: &mut String, id: &str, row: u64, rev: u64) {
         put(format_args!(
             ",\"endedByType\":\"user\",\"endedReason\":\"manual\",\"endedAt\":\"{}\"",
             r.time(row)
-        ))
+        ));
     } else {
-        put(format_args!(",\"endedByType\":null,\"endedReason\":null,\"endedAt\":null"))
+        put(format_args!(",\"endedByType\":null,\"endedReason\":null,\"endedAt\":null"));
     }
     put(format_args!(",\"defaultLang\":\"{}\"", r.one(&["en_us", "de", "fr"])));
     for field in ["customer", "org", "createdBy", "modifiedBy"] {
@@ -210,9 +210,9 @@ fn conversation(line: &mut String, id: &str, row: u64, rev: u64) {
     }
     for field in ["importedAt", "deletedAt", "snoozedUntil"] {
         if r.percent(5) {
-            put(format_args!(",\"{field}\":\"{}\"", r.time(row)))
+            put(format_args!(",\"{field}\":\"{}\"", r.time(row)));
         } else {
-            put(format_args!(",\"{field}\":null"))
+            put(format_args!(",\"{field}\":null"));
         }
     }
     let mut list = |field: &str, share: u64, most: u64, r: &mut Random| {
@@ -246,9 +246,9 @@ fn conversation(line: &mut String, id: &str, row: u64, rev: u64) {
                 ",\"{field}\":{{\"id\":\"{}\",\"sentAt\":\"{}\",\"channel\":\"email\"}}",
                 r.id(),
                 r.time(row)
-            ))
+            ));
         } else {
-            put(format_args!(",\"{field}\":{{}}"))
+            put(format_args!(",\"{field}\":{{}}"));
         }
     }
     if r.percent(10) {
