@@ -26,7 +26,7 @@ fn failure(path: &std::path::Path) -> bobbin_core::Error {
 }
 
 #[test]
-fn a_path_that_cannot_be_used_says_why() {
+fn f88_a_path_that_cannot_be_used_says_why() {
     let place = Place::new();
     let directory = place.directory.path();
     let error = failure(&directory.join("missing/warehouse.duckdb"));

@@ -7,7 +7,7 @@ use bobbin_core::ErrorKind;
 use crate::support::{Place, job, load, numbered, segment, state, stream};
 
 #[test]
-fn a_round_without_commit_leaves_everything_as_before() {
+fn f84_a_round_without_commit_leaves_everything_as_before() {
     let place = Place::new();
     let stream = stream();
     job(&place, &stream, "1", 1, &[r#"{"id":"a","rev":1,"name":"A"}"#]);
@@ -97,7 +97,7 @@ fn a_segment_is_loaded_once() {
 }
 
 #[test]
-fn rejected_records_are_kept_with_their_reason() {
+fn f77_f79_rejected_records_are_kept_with_their_reason() {
     let place = Place::new();
     let stream = stream();
     job(
@@ -129,6 +129,18 @@ fn rejected_records_are_kept_with_their_reason() {
         ),
         "true"
     );
+}
+
+/// F-81: a record over 20 MB is told with its table and size, and harms no neighbour.
+#[test]
+fn f81_a_record_that_is_too_large_is_set_aside_with_its_size() {
+    let place = Place::new();
+    let large = format!("{{\"id\":\"large\",\"name\":\"{}\"}}", "x".repeat(21 << 20));
+    let receipt = job(&place, &stream(), "1", 1, &[r#"{"id":"a"}"#, &large, r#"{"id":"z"}"#]);
+    assert_eq!((receipt.loaded, receipt.rejected), (2, 1));
+    let told = place.one("SELECT table_name || ': ' || reason FROM crm._sdc_rejected");
+    assert!(told.starts_with("things: the record is 22020"), "{told}");
+    assert_eq!(place.one("SELECT length(record) < 70000 FROM crm._sdc_rejected"), "true");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use bobbin_core::schema::{Kind, Schema};
 use crate::support::{Place, job, load, numbered, stream};
 
 #[test]
-fn columns_have_their_types_and_come_with_their_first_value() {
+fn f66_f69_f72_f73_f80_columns_have_their_types_and_come_with_their_first_value() {
     let place = Place::new();
     let stream = stream();
     let receipt = job(
@@ -80,7 +80,7 @@ fn columns_have_their_types_and_come_with_their_first_value() {
 }
 
 #[test]
-fn hostile_names_and_texts_arrive_unchanged() {
+fn f75_f76_hostile_names_and_texts_arrive_unchanged() {
     let place = Place::new();
     let stream = stream();
     job(
@@ -101,14 +101,14 @@ fn hostile_names_and_texts_arrive_unchanged() {
 }
 
 #[test]
-fn a_table_without_a_row_is_not_made() {
+fn f72_a_table_without_a_row_is_not_made() {
     let place = Place::new();
     job(&place, &stream(), "1", 1, &[r#"{"name":"no id"}"#]);
     assert_eq!(place.one("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'things'"), "0");
 }
 
 #[test]
-fn what_people_made_survives() {
+fn f83_what_people_made_survives() {
     let place = Place::new();
     let stream = stream();
     job(&place, &stream, "1", 1, &[r#"{"id":"a","name":"A"}"#]);
@@ -131,7 +131,7 @@ fn what_people_made_survives() {
 }
 
 #[test]
-fn a_dropped_column_or_table_is_made_again() {
+fn f83_a_dropped_column_or_table_is_made_again() {
     let place = Place::new();
     let stream = stream();
     job(&place, &stream, "1", 1, &[r#"{"id":"a","name":"A","Name":"B"}"#]);
@@ -154,7 +154,7 @@ fn a_dropped_column_or_table_is_made_again() {
 }
 
 #[test]
-fn a_table_changed_beyond_repair_stops_alone() {
+fn f83_a_table_changed_beyond_repair_stops_alone() {
     let place = Place::new();
     let things = stream();
     let mut others = stream();

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::support::{Place, job, lines, load, numbered, stream, text};
 
 #[test]
-fn a_later_job_replaces_whole_rows() {
+fn f67_a_later_job_replaces_whole_rows() {
     let place = Place::new();
     let stream = stream();
     let first = job(
@@ -38,7 +38,7 @@ fn a_later_job_replaces_whole_rows() {
 }
 
 #[test]
-fn an_older_version_that_comes_later_is_superseded() {
+fn f67_an_older_version_that_comes_later_is_superseded() {
     let place = Place::new();
     let stream = stream();
     job(&place, &stream, "1", 1, &[r#"{"id":"a","rev":5,"name":"new"}"#]);
@@ -181,7 +181,7 @@ fn many_rows_over_many_jobs_stay_one_per_key() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
-    fn the_order_of_arrival_does_not_matter(
+    fn f67_the_order_of_arrival_does_not_matter(
         records in proptest::collection::vec((0..5u8, proptest::option::of(0..4i64), proptest::option::of(0..3u8)), 1..30),
         cuts in proptest::collection::vec(1..8usize, 1..6),
         seed in any::<u64>(),

@@ -21,7 +21,7 @@ fn load(
 }
 
 #[test]
-fn a_keyed_table_keeps_only_the_last_whole_version() {
+fn f86_a_keyed_table_keeps_only_the_last_whole_version() {
     let place = Place::of_tables();
     let stream = stream();
     let ids = || place.texts("SELECT id, _sdc_table_version FROM crm.things ORDER BY id");
@@ -58,7 +58,7 @@ fn a_keyed_table_keeps_only_the_last_whole_version() {
 }
 
 #[test]
-fn a_table_without_keys_is_never_seen_half_replaced() {
+fn f86_a_table_without_keys_is_never_seen_half_replaced() {
     let place = Place::of_tables();
     let stream = Stream { key: Vec::new(), ..stream() };
     let names = || place.texts("SELECT name FROM crm.things ORDER BY name");
@@ -90,7 +90,7 @@ fn a_table_without_keys_is_never_seen_half_replaced() {
 
 /// What is there may be newer than what a version brings; it belongs to the version all the same.
 #[test]
-fn a_record_that_is_newer_than_the_versions_own_stays() {
+fn f86_a_record_that_is_newer_than_the_versions_own_stays() {
     let place = Place::of_tables();
     let stream = stream();
     let mut loader = place.open("1");
@@ -120,7 +120,7 @@ fn a_record_that_is_newer_than_the_versions_own_stays() {
 
 /// Several versions become whole, and columns are added, before anything is committed.
 #[test]
-fn versions_may_follow_each_other_in_one_round() {
+fn f86_versions_may_follow_each_other_in_one_round() {
     for key in [vec!["id".to_owned()], Vec::new()] {
         let place = Place::of_tables();
         let stream = Stream { key, ..stream() };
@@ -162,7 +162,7 @@ fn versions_may_follow_each_other_in_one_round() {
 
 /// A large table is replaced within the default limit of memory.
 #[test]
-fn a_large_table_is_replaced_as_a_whole() {
+fn f86_a_large_table_is_replaced_as_a_whole() {
     for key in [vec!["id".to_owned()], Vec::new()] {
         let place = Place::of_tables();
         let stream = Stream { key, ..stream() };
