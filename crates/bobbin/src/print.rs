@@ -122,6 +122,13 @@ pub(crate) fn summary(report: &RunReport, terminal: bool) -> String {
     // A job that ended before it knew its tables has none to show.
     let mut text = if report.tables.is_empty() { String::new() } else { heading + "\n" };
     for table in &report.tables {
+        if table.removed > 0 {
+            text.push_str(&format!(
+                "  {}: {} rows removed, the source has them no more\n",
+                table.stream,
+                number(table.removed)
+            ));
+        }
         if let Some(reason) = &table.reason {
             let line = format!("{}: {}", table.stream, reason.replace('\n', "\n    "));
             text.push_str(&format!("  {} {line}\n", paint("!", YELLOW, terminal)));
