@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bobbin_load::shape::layout::Layout;
 use serde::Deserialize;
 
 /// Where the database file is, and how much of the machine DuckDB may use.
@@ -20,6 +21,9 @@ pub struct Config {
     /// numbers are slower and cost more memory.
     #[serde(default = "rows_per_commit")]
     pub rows_per_commit: u64,
+    /// How tables look. Default: arrays are columns.
+    #[serde(skip)]
+    pub layout: Layout,
 }
 
 impl Config {
@@ -30,6 +34,7 @@ impl Config {
             memory_limit_mb: memory_limit_mb(),
             threads: threads(),
             rows_per_commit: rows_per_commit(),
+            layout: Layout::default(),
         }
     }
 }

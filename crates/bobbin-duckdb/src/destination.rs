@@ -76,8 +76,14 @@ impl Destination for DuckDb {
         job: &JobId,
     ) -> Result<Box<dyn Loader>> {
         let database = Database::open(&self.config, connection.as_str())?;
-        let loader =
-            DuckDbLoader::open(database, connection, job, self.clock.clone(), cx.cancel.clone())?;
+        let loader = DuckDbLoader::open(
+            database,
+            self.config.layout,
+            connection,
+            job,
+            self.clock.clone(),
+            cx.cancel.clone(),
+        )?;
         Ok(Box::new(loader))
     }
 }

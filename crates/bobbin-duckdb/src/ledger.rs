@@ -1,11 +1,14 @@
-//! bobbin's own tables beside the data: state and fence, segments, columns, rejected records.
+//! bobbin's own tables beside the data: state and fence, segments, tables, columns, rejected
+//! records.
 
 use bobbin_core::id::{ConnectionId, JobId, SegmentId};
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
-use bobbin_load::shape::tree::Column;
+use bobbin_load::shape::batch::RejectedRow;
+use bobbin_load::shape::tree::{Column, Sub};
 use bobbin_load::shape::types::ColumnType;
+use duckdb::types::{TimeUnit, Value};
 use duckdb::{Connection, OptionalExt, params};
 use jiff::Timestamp;
 
@@ -13,7 +16,7 @@ use crate::error::Doing;
 use crate::sql;
 
 /// The form of these tables; a greater number is a newer bobbin's.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 
 /// Jobs whose segments are remembered. A spool holds segments of the last few jobs at most.
 const JOBS_KEPT: u32 = 50;
@@ -23,6 +26,7 @@ const JOBS_KEPT: u32 = 50;
 pub(crate) struct Ledger {
     /// `"catalog"."schema"`
     schema: String,
+    catalog: String,
     connection: ConnectionId,
 }
 
@@ -49,7 +53,7 @@ pub(crate) struct LoadedSegment {
 impl Ledger {
     pub(crate) fn new(catalog: &str, connection: &ConnectionId) -> Self {
         let schema = format!("{}.{}", sql::name(catalog), sql::name(connection.as_str()));
-        Self { schema, connection: connection.clone() }
+        Self { schema, catalog: catalog.to_owned(), connection: connection.clone() }
     }
 
     /// Makes schema and tables where they are missing and takes the next fencing token.
@@ -65,7 +69,10 @@ impl Ledger {
                  job VARCHAR, number BIGINT, stream VARCHAR, records BIGINT, loaded BIGINT,
                  superseded BIGINT, rejected BIGINT, bytes BIGINT, loaded_at TIMESTAMPTZ);
              CREATE TABLE IF NOT EXISTS {s}._bobbin_columns (
-                 stream VARCHAR, path JSON, type VARCHAR, is_primary BOOLEAN, name VARCHAR);
+                 stream VARCHAR, path JSON, type VARCHAR, is_primary BOOLEAN, name VARCHAR,
+                 sub VARCHAR DEFAULT '[]');
+             CREATE TABLE IF NOT EXISTS {s}._bobbin_tables (
+                 stream VARCHAR, sub VARCHAR, name VARCHAR, key VARCHAR, version BIGINT);
              CREATE TABLE IF NOT EXISTS {s}._sdc_rejected (
                  _sdc_rejected_at TIMESTAMPTZ, table_name VARCHAR, reason VARCHAR,
                  record VARCHAR);"
@@ -85,10 +92,21 @@ impl Ledger {
                     .with("schema", self.connection.as_str())
                     .hint("use that version of bobbin or a later one"));
             }
-            Some((_, token)) => {
+            Some((format, token)) => {
+                if format < 2 {
+                    // Arrays had no tables of their own then.
+                    db.execute_batch(&format!(
+                        "ALTER TABLE {s}._bobbin_columns
+                             ADD COLUMN IF NOT EXISTS sub VARCHAR DEFAULT '[]'"
+                    ))
+                    .doing(what)?;
+                }
                 db.execute(
-                    &format!("UPDATE {s}._bobbin_state SET token = token + 1 WHERE connection = ?"),
-                    [self.connection.as_str()],
+                    &format!(
+                        "UPDATE {s}._bobbin_state SET token = token + 1, format = ?
+                         WHERE connection = ?"
+                    ),
+                    params![FORMAT, self.connection.as_str()],
                 )
                 .doing(what)?;
                 token + 1
@@ -222,12 +240,103 @@ impl Ledger {
         Ok(())
     }
 
-    /// The columns a stream's table was given.
-    pub(crate) fn columns(&self, db: &Connection, stream: &str) -> Result<Vec<Column>> {
+    /// Adds records set aside.
+    pub(crate) fn reject(
+        &self,
+        db: &Connection,
+        table: &str,
+        rows: &[RejectedRow],
+        at: Timestamp,
+    ) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let what = "cannot write rejected records";
+        let at = Value::Timestamp(TimeUnit::Microsecond, at.as_microsecond());
+        let schema = self.connection.as_str();
+        let mut appender =
+            db.appender_to_catalog_and_db("_sdc_rejected", &self.catalog, schema).doing(what)?;
+        for row in rows {
+            appender.append_row(params![at, table, row.reason, row.record]).doing(what)?;
+        }
+        appender.flush().doing(what)
+    }
+
+    /// The tables of the connection.
+    pub(crate) fn tables(&self, db: &Connection) -> Result<Vec<KnownTable>> {
+        let what = "cannot read the table map";
+        let mut statement = db
+            .prepare(&format!(
+                "SELECT stream, sub, name, key, version FROM {}._bobbin_tables ORDER BY rowid",
+                self.schema
+            ))
+            .doing(what)?;
+        let rows = statement
+            .query_map([], |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, String>(2)?,
+                    row.get::<_, Option<String>>(3)?,
+                    row.get::<_, Option<i64>>(4)?,
+                ))
+            })
+            .doing(what)?;
+        let mut tables = Vec::new();
+        for row in rows {
+            let (stream, sub, name, key, version) = row.doing(what)?;
+            let key = key.map(|key| read(&key, &name)).transpose()?;
+            tables.push(KnownTable { stream, sub: read(&sub, &name)?, name, key, version });
+        }
+        Ok(tables)
+    }
+
+    /// Streams that have columns and no entry among the tables: what a bobbin before format 2 left.
+    pub(crate) fn streams_without_table(&self, db: &Connection) -> Result<Vec<String>> {
+        let what = "cannot read the column map";
+        let s = &self.schema;
+        let mut statement = db
+            .prepare(&format!(
+                "SELECT DISTINCT stream FROM {s}._bobbin_columns
+                 WHERE stream NOT IN (SELECT stream FROM {s}._bobbin_tables WHERE sub = '[]')
+                 ORDER BY stream"
+            ))
+            .doing(what)?;
+        let rows = statement.query_map([], |row| row.get(0)).doing(what)?;
+        rows.map(|row| row.doing(what)).collect()
+    }
+
+    /// Remembers a table, or its new key or version.
+    pub(crate) fn put_table(&self, db: &Connection, table: &KnownTable) -> Result<()> {
+        let what = "cannot write the table map";
+        let s = &self.schema;
+        let sub = write(&table.sub)?;
+        let key = table.key.as_ref().map(write).transpose()?;
+        let changed = db
+            .execute(
+                &format!(
+                    "UPDATE {s}._bobbin_tables SET name = ?, key = ?, version = ?
+                     WHERE stream = ? AND sub = ?"
+                ),
+                params![table.name, key, table.version, table.stream, sub],
+            )
+            .doing(what)?;
+        if changed == 0 {
+            db.execute(
+                &format!("INSERT INTO {s}._bobbin_tables VALUES (?, ?, ?, ?, ?)"),
+                params![table.stream, sub, table.name, key, table.version],
+            )
+            .doing(what)?;
+        }
+        Ok(())
+    }
+
+    /// The columns a stream's tables were given.
+    pub(crate) fn columns(&self, db: &Connection, stream: &str) -> Result<Vec<(Sub, Column)>> {
         let what = "cannot read the column map";
         let mut statement = db
             .prepare(&format!(
-                "SELECT path::VARCHAR, type, is_primary, name FROM {}._bobbin_columns
+                "SELECT path::VARCHAR, type, is_primary, name, sub FROM {}._bobbin_columns
                  WHERE stream = ? ORDER BY rowid",
                 self.schema
             ))
@@ -239,20 +348,16 @@ impl Ledger {
                     row.get::<_, String>(1)?,
                     row.get::<_, bool>(2)?,
                     row.get::<_, String>(3)?,
+                    row.get::<_, String>(4)?,
                 ))
             })
             .doing(what)?;
         let mut columns = Vec::new();
         for row in rows {
-            let (path, ty, primary, name) = row.doing(what)?;
-            let path = serde_json::from_str(&path).ok();
-            let (Some(path), Some(ty)) = (path, ColumnType::from_suffix(&ty)) else {
-                return Err(Error::config("the column map holds an entry of a newer bobbin")
-                    .with("stream", stream)
-                    .with("column", name)
-                    .hint("use that version of bobbin or a later one"));
-            };
-            columns.push(Column { path, ty, name, primary, description: None });
+            let (path, ty, primary, name, sub) = row.doing(what)?;
+            let Some(ty) = ColumnType::from_suffix(&ty) else { return Err(newer(&name)) };
+            let (sub, path) = (read(&sub, &name)?, read(&path, &name)?);
+            columns.push((sub, Column { path, ty, name, primary, description: None }));
         }
         Ok(columns)
     }
@@ -262,21 +367,71 @@ impl Ledger {
         &self,
         db: &Connection,
         stream: &str,
-        columns: &[(usize, Column)],
-        known: usize,
+        sub: &Sub,
+        new: &[&Column],
     ) -> Result<()> {
         let what = "cannot write the column map";
+        let sub = write(sub)?;
         let mut insert = db
-            .prepare(&format!("INSERT INTO {}._bobbin_columns VALUES (?, ?, ?, ?, ?)", self.schema))
+            .prepare(&format!(
+                "INSERT INTO {}._bobbin_columns (stream, path, type, is_primary, name, sub)
+                 VALUES (?, ?, ?, ?, ?, ?)",
+                self.schema
+            ))
             .doing(what)?;
-        // Columns that were known and are made anew are in the map already.
-        for (_, column) in columns.iter().filter(|(position, _)| *position >= known) {
-            let path = serde_json::to_string(&column.path)
-                .map_err(|error| Error::bug("a path cannot be written").caused_by(error))?;
+        for column in new {
+            let path = write(&column.path)?;
+            let ty = column.ty.suffix();
             insert
-                .execute(params![stream, path, column.ty.suffix(), column.primary, column.name])
+                .execute(params![stream, path, ty, column.primary, column.name, sub])
                 .doing(what)?;
         }
         Ok(())
     }
+
+    /// Remembers the new name of a column.
+    pub(crate) fn rename_column(
+        &self,
+        db: &Connection,
+        stream: &str,
+        sub: &Sub,
+        (from, to): (&str, &str),
+    ) -> Result<()> {
+        db.execute(
+            &format!(
+                "UPDATE {}._bobbin_columns SET name = ? WHERE stream = ? AND sub = ? AND name = ?",
+                self.schema
+            ),
+            params![to, stream, write(sub)?, from],
+        )
+        .doing("cannot write the column map")?;
+        Ok(())
+    }
+}
+
+/// A table as it is remembered.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownTable {
+    pub(crate) stream: String,
+    pub(crate) sub: Sub,
+    pub(crate) name: String,
+    /// The fields its rows are told apart by; none in a table that only grows.
+    pub(crate) key: Option<Vec<String>>,
+    /// The version its rows belong to, when it is replaced as a whole.
+    pub(crate) version: Option<i64>,
+}
+
+fn write<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| Error::bug("a path cannot be written").caused_by(error))
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str, name: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|_| newer(name))
+}
+
+fn newer(name: &str) -> Error {
+    Error::config("the map of tables and columns holds an entry of a newer bobbin")
+        .with("name", name)
+        .hint("use that version of bobbin or a later one")
 }

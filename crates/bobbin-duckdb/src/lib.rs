@@ -9,12 +9,17 @@ mod config;
 mod database;
 mod destination;
 mod error;
+mod family;
+mod found;
 mod ledger;
 mod loader;
 mod merge;
 pub mod query;
+mod replace;
 mod sql;
 mod table;
+mod work;
+mod writer;
 
 pub use config::Config;
 pub use destination::DuckDb;

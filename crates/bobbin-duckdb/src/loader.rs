@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use bobbin_core::cancel::Cancel;
@@ -14,16 +14,18 @@ use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, Result};
 use bobbin_load::feed::feed;
-use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::convert::Converter;
-use duckdb::{Connection, params};
+use bobbin_load::shape::layout::Layout;
+use duckdb::Connection;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::database::Database;
 use crate::error::Doing;
+use crate::family::{Family, Registry, capabilities};
 use crate::ledger::{Entry, Ledger, LoadedSegment};
 use crate::merge::{self, Touched};
-use crate::table::{Table, Times, Writer};
+use crate::replace;
+use crate::work::{Work, Written, lost_table};
 
 /// Batches that may wait between the thread that converts and the one that writes.
 const BATCHES_AHEAD: usize = 0;
@@ -46,7 +48,9 @@ pub(crate) struct DuckDbLoader {
     clock: Arc<dyn Clock>,
     cancel: Cancel,
     durable: FxHashSet<SegmentId>,
-    tables: FxHashMap<StreamName, (Table, Converter)>,
+    layout: Layout,
+    registry: Option<Registry>,
+    tables: FxHashMap<StreamName, (Family, Converter)>,
     round: Option<Round>,
     trimmed: bool,
     /// Rows loaded since the file was opened.
@@ -69,6 +73,7 @@ struct Round {
 impl DuckDbLoader {
     pub(crate) fn open(
         database: Database,
+        layout: Layout,
         connection: &ConnectionId,
         job: &JobId,
         clock: Arc<dyn Clock>,
@@ -90,6 +95,8 @@ impl DuckDbLoader {
             clock,
             cancel,
             durable,
+            layout,
+            registry: None,
             tables: FxHashMap::default(),
             round: None,
             trimmed: false,
@@ -111,33 +118,59 @@ impl DuckDbLoader {
         }
     }
 
+    /// Opens a stream's tables, unless they are open. One that fails leaves the round usable.
+    fn open_family(&mut self, stream: &Stream) -> Result<()> {
+        if self.tables.contains_key(&stream.name) {
+            return Ok(());
+        }
+        let registry = match &mut self.registry {
+            Some(registry) => registry,
+            empty => {
+                let place = (self.database.catalog(), self.connection.as_str());
+                empty.insert(Registry::read(&self.db, &self.ledger, place, self.layout)?)
+            }
+        };
+        let opened = registry.open(&self.db, &self.ledger, stream)?;
+        self.tables.insert(stream.name.clone(), opened);
+        Ok(())
+    }
+
     fn load_lines(
         &mut self,
         stream: &Stream,
         segment: &Segment,
         lines: &mut dyn BufRead,
-    ) -> Result<(LoadedSegment, Option<i64>, Vec<String>)> {
-        let Some((table, converter)) = self.tables.get_mut(&stream.name) else {
-            return Err(Error::bug("a table was not opened before loading"));
-        };
-        converter.learn(&stream.fields);
+    ) -> Result<(LoadedSegment, Written)> {
         let received = self.clock.now();
+        let Some(registry) = &mut self.registry else { return Err(lost_table()) };
+        let (family, converter) = self.tables.get_mut(&stream.name).ok_or_else(lost_table)?;
+        converter.learn(&stream.fields);
+        let turn = replace::begin(&self.db, family, segment.version)?;
+        // Columns that only outdated records have are not made, so nobody may remember them.
+        let mut apart = turn.outdated.then(|| {
+            Converter::arranged(stream, Vec::new(), capabilities(self.layout), self.layout)
+        });
+        let converter = apart.as_mut().unwrap_or(converter);
         let (sender, batches) = sync_channel(BATCHES_AHEAD);
         let work = Work {
-            db: &mut self.db,
             ledger: &self.ledger,
-            table,
+            registry,
+            family,
+            stream,
             database: &self.database,
             room_kib: &mut self.room_kib,
             widest: &mut self.widest,
             clock: &*self.clock,
             received,
+            turn,
+            touched: Touched::default(),
+            written: Written::default(),
         };
-        let cancel = &self.cancel;
+        let (db, cancel) = (&mut self.db, &self.cancel);
         let (converted, written) = thread::scope(|scope| {
             let writer = thread::Builder::new()
                 .name("duckdb".to_owned())
-                .spawn_scoped(scope, move || work.write(&batches))
+                .spawn_scoped(scope, move || work.write(db, &batches))
                 .map_err(|error| Error::io("cannot start a thread", error));
             let writer = match writer {
                 Ok(writer) => writer,
@@ -150,110 +183,20 @@ impl DuckDbLoader {
                 .unwrap_or_else(|_| Err(Error::bug("the thread that writes to DuckDB died")));
             (converted, written)
         });
-        let written = written?;
+        let mut written = written?;
         converted?;
+        if segment.activates && turn.whole {
+            let family = &mut self.tables.get_mut(&stream.name).ok_or_else(lost_table)?.0;
+            written.removed = replace::activate(&self.db, &self.ledger, family, turn.version)?;
+        }
         let loaded = LoadedSegment {
             segment: segment.clone(),
             loaded: written.rows - written.superseded_later,
             superseded: written.superseded_early + written.superseded_later,
             rejected: written.rejected,
         };
-        Ok((loaded, written.sequence, written.changes))
+        Ok((loaded, written))
     }
-}
-
-/// The writing half of a load.
-struct Work<'a> {
-    db: &'a mut Connection,
-    ledger: &'a Ledger,
-    table: &'a mut Table,
-    database: &'a Database,
-    room_kib: &'a mut FxHashMap<StreamName, u64>,
-    widest: &'a mut usize,
-    clock: &'a dyn Clock,
-    received: jiff::Timestamp,
-}
-
-#[derive(Default)]
-struct Written {
-    rows: u64,
-    superseded_early: u64,
-    superseded_later: u64,
-    rejected: u64,
-    sequence: Option<i64>,
-    changes: Vec<String>,
-}
-
-impl Work<'_> {
-    fn write(self, batches: &Receiver<Batch>) -> Result<Written> {
-        let db: &Connection = self.db;
-        let table = self.table;
-        let room = self.room_kib.entry(table.stream.clone()).or_default();
-        let mut written = Written::default();
-        let mut touched = Touched::default();
-        let mut writer: Option<Writer<'_>> = None;
-        for batch in batches {
-            let batched = self.clock.now();
-            written.rejected += batch.rejected.len() as u64;
-            reject(db, table, &batch, batched)?;
-            written.superseded_early += batch.superseded;
-            if batch.rows == 0 {
-                continue;
-            }
-            if !table.exists() || !batch.new.is_empty() {
-                let active = writer.take().map(|writer| writer.union(&batch));
-                written.changes.extend(table.grow(db, self.ledger, &batch)?);
-                let active = active.unwrap_or_else(|| positions(&batch));
-                writer = Some(Writer::new(db, table, active)?);
-            }
-            let need = self.database.room_for(table.columns.len());
-            *self.widest = table.columns.len().max(*self.widest);
-            self.database.change_room(db, *room, need)?;
-            *room = need;
-            let current = match writer.take() {
-                Some(current) if current.covers(&batch) => current,
-                Some(current) => Writer::new(db, table, current.union(&batch))?,
-                None => Writer::new(db, table, positions(&batch))?,
-            };
-            let current = writer.insert(current);
-            current.append(table, &batch, Times { received: self.received, batched })?;
-            touched.note(table, &batch)?;
-            written.rows += batch.rows as u64;
-            written.sequence = written.sequence.max(batch.sequence.iter().copied().max());
-        }
-        drop(writer);
-        written.superseded_later = touched.settle(db, table)?;
-        Ok(written)
-    }
-}
-
-fn positions(batch: &Batch) -> Vec<usize> {
-    batch.columns.iter().map(|(position, _)| *position).collect()
-}
-
-fn reject(db: &Connection, table: &Table, batch: &Batch, at: jiff::Timestamp) -> Result<()> {
-    if batch.rejected.is_empty() {
-        return Ok(());
-    }
-    let what = "cannot write rejected records";
-    let place = &table.place;
-    let mut appender = db
-        .appender_to_catalog_and_db("_sdc_rejected", &place.catalog, &place.schema)
-        .doing(what)?;
-    for row in &batch.rejected {
-        appender
-            .append_row(params![
-                duckdb::types::Value::Timestamp(
-                    duckdb::types::TimeUnit::Microsecond,
-                    at.as_microsecond()
-                ),
-                place.table,
-                row.reason,
-                row.record
-            ])
-            .doing(what)?;
-    }
-    appender.flush().doing(what)
 }
 
 impl Loader for DuckDbLoader {
@@ -276,30 +219,21 @@ impl Loader for DuckDbLoader {
         if in_round || self.durable.contains(&segment.id) {
             return Ok(Receipt::default());
         }
-        if !self.tables.contains_key(&stream.name) {
-            let opened = Table::open(
-                &self.db,
-                &self.ledger,
-                self.database.catalog(),
-                self.connection.as_str(),
-                stream,
-            )?;
-            self.tables.insert(stream.name.clone(), opened);
-        }
         self.begin()?;
+        self.open_family(stream)?;
         let outcome = self.load_lines(stream, segment, lines);
         let round = self.begin()?;
         match outcome {
-            Ok((loaded, sequence, changes)) => {
+            Ok((loaded, written)) => {
                 let receipt = Receipt {
                     loaded: loaded.loaded,
                     superseded: loaded.superseded,
                     rejected: loaded.rejected,
-                    removed: 0,
-                    changes,
+                    removed: written.removed,
+                    changes: written.changes,
                 };
                 round.segments.push(loaded);
-                round.sequence = round.sequence.max(sequence);
+                round.sequence = round.sequence.max(written.sequence);
                 Ok(receipt)
             }
             Err(error) => {
@@ -320,10 +254,14 @@ impl Loader for DuckDbLoader {
             segments: &round.segments,
             now: self.clock.now(),
         };
+        let appended = |(family, _): &(Family, Converter)| {
+            family.tables.iter().map(|table| table.open.appended as u64).sum::<u64>()
+        };
+        let rows = self.tables.values().map(appended).sum::<u64>();
         let replaced = self
             .tables
             .values_mut()
-            .try_for_each(|(table, _)| merge::delete_doomed(&self.db, table));
+            .try_for_each(|(family, _)| merge::finish(&self.db, &mut family.tables));
         let recorded = replaced
             .and_then(|()| self.ledger.commit(&self.db, &entry))
             .and_then(|()| if self.trimmed { Ok(()) } else { self.ledger.trim(&self.db) });
@@ -336,7 +274,7 @@ impl Loader for DuckDbLoader {
             return Err(error);
         }
         self.trimmed = true;
-        self.rows += round.segments.iter().map(|loaded| loaded.loaded).sum::<u64>();
+        self.rows += rows;
         // First of all: whatever fails from here on, these are not to be loaded again.
         self.durable.extend(round.segments.into_iter().map(|loaded| loaded.segment.id));
         let fits = self.give_room_back()?;
@@ -369,6 +307,7 @@ impl DuckDbLoader {
     fn end_transaction(&mut self) -> Result<()> {
         // What the converters learnt in this round may name columns that are not there now.
         self.tables.clear();
+        self.registry = None;
         match self.db.execute_batch("ROLLBACK") {
             // A failed commit has ended the transaction itself.
             Err(error) if error.to_string().contains("no transaction is active") => Ok(()),

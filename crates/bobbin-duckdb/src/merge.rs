@@ -4,6 +4,11 @@
 //! key column once, finds mostly rows that were there before, and leaves the rows of a first load,
 //! whose keys are new, untouched. Rows of earlier transactions are deleted at the round's end,
 //! because DuckDB refuses to commit a transaction in which a column is added after such a delete.
+//!
+//! Items of arrays that have tables of their own go with their record: an item belongs to the
+//! version of a record whose sequence it carries. The same version may be loaded twice, by two jobs
+//! or in two segments, so an item must also have come with its row: before this transaction, in an
+//! earlier segment of it, or in the segment at hand.
 
 use std::collections::hash_map::Entry;
 
@@ -15,14 +20,15 @@ use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::{Batch, KeyBytes};
 use bobbin_load::shape::version::{Part, Version};
 use duckdb::Connection;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::error::Doing;
 use crate::sql;
-use crate::table::Table;
+use crate::table::{Open, Sweep, Table};
 
-/// Row ids from here on are of rows that the open transaction appended.
-const OWN_ROWS: i64 = 1 << 60;
+/// Row ids from here on are of rows that the open transaction appended, in their order: `MAX_ROW_ID`
+/// in `DuckDB`'s source.
+pub(crate) const OWN_ROWS: i64 = 36_028_797_018_960_000;
 
 /// Segments whose keys are looked up in the table before all its keys are read into a filter.
 const LOOK_UPS: u32 = 4;
@@ -32,8 +38,6 @@ const LOOK_UPS: u32 = 4;
 pub(crate) struct Touched {
     /// Keys of these rows, one batch per batch of the segment that had some.
     keys: Vec<RecordBatch>,
-    /// Their sequences, which tell them from rows that were there before.
-    sequences: FxHashSet<i64>,
     /// Positions of the version fields' columns, of the latest batch.
     versions: Vec<Vec<usize>>,
     key_positions: Vec<usize>,
@@ -73,23 +77,30 @@ impl Touched {
         }
         let schema = std::sync::Arc::new(Schema::new(fields));
         self.keys.push(RecordBatch::try_new(schema, arrays).map_err(bug)?);
-        for row in known.values() {
-            self.sequences.insert(batch.sequence[*row as usize]);
-        }
         Ok(())
     }
 
     /// Finds every row that a newer version of its key makes superfluous, and deletes those of
-    /// this round; the others wait in `Table::doomed`. Gives how many came with this segment.
-    pub(crate) fn settle(self, db: &Connection, table: &mut Table) -> Result<u64> {
+    /// this round; the others wait in `Open::doomed`. Gives how many came with this segment.
+    /// `whole` is the version that the segment's rows belong to, if it is to take the place of
+    /// others: what is newer than its rows belongs to it, too.
+    pub(crate) fn settle(
+        self,
+        db: &Connection,
+        tables: &mut [Table],
+        whole: Option<i64>,
+    ) -> Result<u64> {
+        let Some((table, children)) = tables.split_first_mut() else { return Ok(0) };
         if self.keys.is_empty() {
             return Ok(0);
         }
+        let fresh = OWN_ROWS + table.open.mark;
         let what = "cannot look up earlier versions";
         self.fill_keys(db, table)?;
         let (own, statement) = self.query(table)?;
         let mut winners: FxHashMap<Vec<u8>, (Version, i64)> = FxHashMap::default();
-        let mut losers: Vec<i64> = Vec::new();
+        let mut losers: Vec<(i64, i64)> = Vec::new();
+        let mut beaten: Vec<Vec<u8>> = Vec::new();
         let mut superseded = 0;
         let mut statement = db.prepare(&statement).doing(what)?;
         for rows in statement.query_arrow([]).doing(what)? {
@@ -99,7 +110,12 @@ impl Touched {
             let key_columns: Vec<&ArrayRef> = columns[2..2 + own.keys].iter().collect();
             let keys = KeyBytes::of(&key_columns, rows.num_rows());
             for row in 0..rows.num_rows() {
-                if table.doomed.contains(&ids.value(row)) {
+                if table.open.doomed.contains(&ids.value(row)) {
+                    continue;
+                }
+                if let Some(sweep) = table.open.sweep
+                    && is_swept(table, sweep, ids.value(row), &columns[columns.len() - 1], row)
+                {
                     continue;
                 }
                 let mut at = 2 + own.keys;
@@ -119,16 +135,36 @@ impl Touched {
                     }
                     Entry::Occupied(_) => candidate,
                 };
-                superseded += u64::from(self.sequences.contains(&loser.0.sequence));
-                losers.push(loser.1);
+                if loser.1 >= fresh {
+                    superseded += 1;
+                    if whole.is_some() {
+                        beaten.push(keys.at(row).to_vec());
+                    }
+                }
+                losers.push((loser.1, loser.0.sequence));
             }
         }
         drop(statement);
+        if let Some(version) = whole {
+            let held = beaten.iter().filter_map(|key| winners.get(key)).map(|(_, id)| *id);
+            let held = held.filter(|id| *id < fresh);
+            table.open.confirmed.entry(version).or_default().extend(held);
+        }
         drop(winners);
-        let (appended, earlier): (Vec<i64>, Vec<i64>) =
-            losers.into_iter().partition(|&row| row >= OWN_ROWS);
-        table.doomed.extend(earlier);
-        delete(db, table, &appended)?;
+        let (appended, earlier): (Vec<_>, Vec<_>) =
+            losers.into_iter().partition(|(id, _)| *id >= OWN_ROWS);
+        table.open.doomed.extend(earlier.into_iter().map(|(id, _)| id));
+        let ids: Vec<i64> = appended.iter().map(|(id, _)| *id).collect();
+        delete(db, table, &ids)?;
+        let (new, old): (Vec<_>, Vec<_>) = appended.into_iter().partition(|(id, _)| *id >= fresh);
+        delete_items(db, children, &new, |table| {
+            let came = table.open.appended > table.open.mark;
+            came.then(|| format!("rowid >= {}", OWN_ROWS + table.open.mark))
+        })?;
+        delete_items(db, children, &old, |table| {
+            let end = OWN_ROWS + table.open.mark;
+            (end > OWN_ROWS).then(|| format!("rowid >= {OWN_ROWS} AND rowid < {end}"))
+        })?;
         table.look_ups += 1;
         if table.filter.is_none() && table.look_ups == LOOK_UPS {
             table.filter = self.read_keys(db, table)?;
@@ -176,6 +212,9 @@ impl Touched {
             versions.push(there.len());
             select.extend(there.iter().map(|column| format!("t.{}", sql::name(&column.name))));
         }
+        if table.open.sweep.is_some() {
+            select.push("t._sdc_table_version".to_owned());
+        }
         let statement = format!(
             "SELECT {} FROM {} AS t SEMI JOIN temp.main.bobbin_keys AS k ON {}",
             select.join(", "),
@@ -216,24 +255,122 @@ struct Shape {
     versions: Vec<usize>,
 }
 
-/// Deletes the rows of earlier transactions that this round's rows replace. No column may be added
+/// Whether a row is no more once the transaction is over.
+fn is_swept(table: &Table, sweep: Sweep, id: i64, versions: &ArrayRef, row: usize) -> bool {
+    if id >= sweep.before {
+        return false;
+    }
+    let Some(version) = sweep.version else { return true };
+    let confirmed = table.open.confirmed.get(&version).is_some_and(|ids| ids.contains(&id));
+    !confirmed && versions.as_primitive::<Int64Type>().value(row) != version
+}
+
+/// Ends what a round does to a stream's tables: deletes the rows of earlier transactions that it
+/// replaces, with their items, and the rows whose place a version took. No column may be added
 /// afterwards in the same transaction.
-pub(crate) fn delete_doomed(db: &Connection, table: &mut Table) -> Result<()> {
-    let mut rows: Vec<i64> = table.doomed.drain().collect();
-    rows.sort_unstable();
-    delete(db, table, &rows)
+pub(crate) fn finish(db: &Connection, tables: &mut [Table]) -> Result<()> {
+    let Some((own, children)) = tables.split_first_mut() else { return Ok(()) };
+    let what = "cannot replace earlier versions";
+    let mut doomed: Vec<i64> = own.open.doomed.drain().collect();
+    doomed.sort_unstable();
+    if !doomed.is_empty() {
+        fill(db, &doomed)?;
+        for table in children.iter().filter(|table| table.exists) {
+            db.execute_batch(&format!(
+                "DELETE FROM {} WHERE rowid < {OWN_ROWS} AND {}",
+                table.place.sql(),
+                of_rows(own)
+            ))
+            .map_err(|error| table.error(what, error))?;
+        }
+        delete_filled(db, own, doomed.len())?;
+    }
+    for (version, ids) in std::mem::take(&mut own.open.confirmed) {
+        let ids: Vec<i64> = ids.into_iter().collect();
+        if ids.is_empty() {
+            continue;
+        }
+        fill(db, &ids)?;
+        for table in children.iter().filter(|table| table.exists) {
+            db.execute_batch(&format!(
+                "UPDATE {} SET _sdc_table_version = {version} WHERE {}",
+                table.place.sql(),
+                of_rows(own)
+            ))
+            .map_err(|error| table.error(what, error))?;
+        }
+        db.execute_batch(&format!(
+            "UPDATE {} SET _sdc_table_version = {version}
+             WHERE rowid IN (SELECT id FROM temp.main.bobbin_rows)",
+            own.place.sql()
+        ))
+        .map_err(|error| own.error(what, error))?;
+    }
+    for table in std::iter::once(own).chain(children) {
+        if let Some(sweep) = table.open.sweep {
+            db.execute_batch(&format!("DELETE FROM {} WHERE {}", table.place.sql(), sweep.sql()))
+                .map_err(|error| table.error("cannot remove the table's earlier version", error))?;
+        }
+        table.open = Open::default();
+    }
+    Ok(())
+}
+
+/// The condition for items of the rows whose ids were [filled](fill) in.
+fn of_rows(own: &Table) -> String {
+    format!(
+        "_sdc_sequence IN (SELECT _sdc_sequence FROM {}
+             WHERE rowid IN (SELECT id FROM temp.main.bobbin_rows))",
+        own.place.sql()
+    )
+}
+
+/// Deletes the items of rows that lost, given with their sequences, among those of each table's
+/// items that `which` names.
+fn delete_items(
+    db: &Connection,
+    children: &[Table],
+    rows: &[(i64, i64)],
+    which: impl Fn(&Table) -> Option<String>,
+) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut filled = false;
+    for table in children {
+        let Some(which) = which(table) else { continue };
+        if !filled {
+            fill(db, &rows.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>())?;
+            filled = true;
+        }
+        db.execute_batch(&format!(
+            "DELETE FROM {}
+             WHERE {which} AND _sdc_sequence IN (SELECT id FROM temp.main.bobbin_rows)",
+            table.place.sql()
+        ))
+        .map_err(|error| table.error("cannot replace earlier versions", error))?;
+    }
+    Ok(())
 }
 
 fn delete(db: &Connection, table: &Table, rows: &[i64]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
+    fill(db, rows)?;
+    delete_filled(db, table, rows.len())
+}
+
+/// Puts row ids, or sequences, where a statement can use them.
+pub(crate) fn fill(db: &Connection, rows: &[i64]) -> Result<()> {
     let what = "cannot replace earlier versions";
     db.execute_batch("CREATE OR REPLACE TEMP TABLE bobbin_rows (id BIGINT)").doing(what)?;
     let mut appender = db.appender_to_catalog_and_db("bobbin_rows", "temp", "main").doing(what)?;
     appender.append_rows(rows.iter().map(|row| [row])).doing(what)?;
-    appender.flush().doing(what)?;
-    drop(appender);
+    appender.flush().doing(what)
+}
+
+fn delete_filled(db: &Connection, table: &Table, rows: usize) -> Result<()> {
     let deleted = db
         .execute(
             &format!(
@@ -242,11 +379,11 @@ fn delete(db: &Connection, table: &Table, rows: &[i64]) -> Result<()> {
             ),
             [],
         )
-        .map_err(|error| table.error(what, error))?;
-    if deleted != rows.len() {
+        .map_err(|error| table.error("cannot replace earlier versions", error))?;
+    if deleted != rows {
         return Err(Error::bug("not as many earlier versions were deleted as were found")
             .with("table", &table.place.table)
-            .with("found", rows.len())
+            .with("found", rows)
             .with("deleted", deleted));
     }
     Ok(())

@@ -1,27 +1,20 @@
-//! One table: what it looks like, making it grow, appending to it.
+//! One table: what it looks like, and making it grow.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema};
-use bobbin_core::catalog::Stream;
 use bobbin_core::id::StreamName;
-use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_core::{Error, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
-use bobbin_load::shape::capabilities::Capabilities;
-use bobbin_load::shape::convert::Converter;
-use bobbin_load::shape::layout::Layout;
 use bobbin_load::shape::name;
-use bobbin_load::shape::sheet::Known;
-use bobbin_load::shape::tree::Column;
-use bobbin_load::shape::types::{ColumnType, UTC};
-use duckdb::{Appender, Connection};
-use jiff::Timestamp;
+use bobbin_load::shape::tree::{Column, Sub};
+use bobbin_load::shape::types::ColumnType;
+use duckdb::Connection;
 use rustc_hash::FxHashSet;
 
 use crate::error::Doing;
-use crate::ledger::Ledger;
+use crate::found;
+use crate::ledger::{KnownTable, Ledger};
 use crate::sql;
 
 /// The system columns every table has, with Stitch's names and meaning
@@ -34,21 +27,8 @@ pub(crate) const SYSTEM: [(&str, ColumnType); 5] = [
     ("_sdc_table_version", ColumnType::BigInt),
 ];
 
-/// What tables can be like.
-const CAPABILITIES: Capabilities = Capabilities {
-    name_bytes: 255,
-    stitch_column_bytes: 251,
-    columns: 1_600,
-    // DuckDB's own column; one of ours by that name would hide it from the merge.
-    reserved: &["rowid"],
-    case_sensitive: false,
-    key_bytes: None,
-    nul_in_keys: true,
-    keep_records: false,
-};
-
 /// The version of a table that was never replaced as a whole.
-const TABLE_VERSION: i64 = 1;
+pub(crate) const TABLE_VERSION: i64 = 1;
 
 /// Where a table is.
 #[derive(Clone, Debug)]
@@ -75,76 +55,120 @@ impl Place {
 pub(crate) struct Table {
     pub(crate) place: Place,
     pub(crate) stream: StreamName,
-    description: Option<String>,
+    pub(crate) sub: Sub,
+    pub(crate) description: Option<String>,
     /// Our columns by position; a gap is a column that never got a value.
     pub(crate) columns: Vec<Option<Column>>,
+    /// Columns that every row has: keys and positions of an array's items, a made key.
+    pub(crate) lead: Vec<(String, ColumnType)>,
     /// Positions below this are in the stored column map.
-    known: usize,
-    exists: bool,
+    pub(crate) known: usize,
+    pub(crate) exists: bool,
+    /// Whether it is in the stored table map as it is now.
+    pub(crate) recorded: bool,
+    /// Whether rows are replaced by newer ones of the same key; others only grow.
+    pub(crate) keyed: bool,
     /// Keys the table may hold; `None` until it is worth reading them all.
     pub(crate) filter: Option<KeyFilter>,
     /// Segments whose keys were looked up for want of a filter.
     pub(crate) look_ups: u32,
-    /// Row ids of earlier transactions' rows that the open round replaces.
-    pub(crate) doomed: FxHashSet<i64>,
+    /// The version its rows belong to, when it is replaced as a whole.
+    pub(crate) version: Option<i64>,
+    /// Whether rows of the next version gather beside the table.
+    pub(crate) beside: bool,
+    /// What the open transaction does to it.
+    pub(crate) open: Open,
 }
 
-/// When a batch's rows were received and when they are written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
-    pub(crate) received: Timestamp,
-    pub(crate) batched: Timestamp,
+/// What the open transaction does to a table.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    /// Rows it appended so far, which numbers them.
+    pub(crate) appended: i64,
+    /// Rows it had appended when the segment at hand began.
+    pub(crate) mark: i64,
+    /// Row ids of earlier transactions' rows that it replaces.
+    pub(crate) doomed: FxHashSet<i64>,
+    /// By version the ids of rows that belong to it, too, because they are newer than what came
+    /// with it.
+    pub(crate) confirmed: BTreeMap<i64, FxHashSet<i64>>,
+    /// The rows that are no more once it is over, because a version took the place of all others.
+    pub(crate) sweep: Option<Sweep>,
+}
+
+/// Rows whose place a version took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sweep {
+    /// The version that stays, in a table with keys; elsewhere all rows go.
+    pub(crate) version: Option<i64>,
+    /// Rows with this id and later ones came after the version.
+    pub(crate) before: i64,
+}
+
+impl Sweep {
+    /// The condition for these rows.
+    pub(crate) fn sql(self) -> String {
+        let version = self
+            .version
+            .map_or(String::new(), |version| format!(" AND _sdc_table_version <> {version}"));
+        format!("(rowid < {}{version})", self.before)
+    }
 }
 
 impl Table {
-    /// Reads what is there for a stream, and the converter that fits it. Changes nothing.
-    pub(crate) fn open(
-        db: &Connection,
-        ledger: &Ledger,
-        catalog: &str,
-        schema: &str,
-        stream: &Stream,
-    ) -> Result<(Self, Converter)> {
-        let place = Place {
-            catalog: catalog.to_owned(),
-            schema: schema.to_owned(),
-            table: name::plain(&[stream.name.as_str()]),
-        };
-        let stored = ledger.columns(db, stream.name.as_str())?;
-        let found = found_columns(db, &place)?;
-        check(&place, &stored, &found)?;
-        let exists = !found.is_empty();
-        let others: Vec<String> = found
-            .iter()
-            .filter(|(name, _)| !stored.iter().any(|column| same(&column.name, name)))
-            .map(|(name, _)| name.clone())
-            .collect();
-        let known = stored.len();
-        let table = Self {
-            place,
-            stream: stream.name.clone(),
-            description: stream.description.clone(),
-            columns: stored.iter().cloned().map(Some).collect(),
-            known,
-            exists,
-            filter: (!exists).then(KeyFilter::new),
-            look_ups: 0,
-            doomed: FxHashSet::default(),
-        };
-        let stored = stored
-            .into_iter()
-            .map(|column| {
-                let there = found.iter().any(|(name, _)| same(name, &column.name));
-                (column, there)
-            })
-            .collect();
-        let known = Known { columns: stored, others, ..Known::default() };
-        let layout = Layout::default();
-        Ok((table, Converter::arranged(stream, vec![known], CAPABILITIES, layout)))
+    /// Where rows of the next version gather until they replace the others.
+    pub(crate) fn next(&self) -> Place {
+        let table = name::limited(&format!("_bobbin_next_{}", self.place.table), 255);
+        Place { table, ..self.place.clone() }
     }
 
-    pub(crate) fn exists(&self) -> bool {
-        self.exists
+    /// Where rows go now.
+    pub(crate) fn target(&self) -> Place {
+        if self.beside { self.next() } else { self.place.clone() }
+    }
+
+    /// Makes the table beside, or goes on with what is there. Where there are rows of another version
+    /// than `version`, which then never became whole, nothing is kept.
+    pub(crate) fn prepare_next(&self, db: &Connection, version: Option<i64>) -> Result<()> {
+        let what = "cannot make the table beside";
+        let (next, target) = (self.next(), self.place.sql());
+        let beside = next.sql();
+        let mut there = found::columns(db, &next)?;
+        if !there.is_empty() {
+            let other = version.map_or(String::from("false"), |version| {
+                format!("_sdc_table_version <> {version}")
+            });
+            let stale: bool = db
+                .query_row(
+                    &format!("SELECT count(*) > 0 FROM (FROM {beside} WHERE {other} LIMIT 1)"),
+                    [],
+                    |row| row.get(0),
+                )
+                .doing(what)?;
+            if stale {
+                db.execute_batch(&format!("DROP TABLE {beside}")).doing(what)?;
+                there.clear();
+            }
+        }
+        if there.is_empty() {
+            let ddl = format!("CREATE TABLE {beside} AS FROM {target} WITH NO DATA");
+            return db.execute_batch(&ddl).doing(what);
+        }
+        for (column, ty) in found::columns(db, &self.place)? {
+            if !there.iter().any(|(name, _)| found::same(name, &column)) {
+                let ddl = format!("ALTER TABLE {beside} ADD COLUMN {} {ty}", sql::name(&column));
+                db.execute_batch(&ddl).doing(what)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a column is one that we write.
+    pub(crate) fn is_ours(&self, column: &str) -> bool {
+        let lead = self.lead.iter().map(|(name, _)| name.as_str());
+        let own = self.columns.iter().flatten().map(|column| column.name.as_str());
+        let system = SYSTEM.iter().map(|(name, _)| *name);
+        lead.chain(own).chain(system).any(|name| found::same(name, column))
     }
 
     /// The column at a position; one that a batch names is always there.
@@ -155,40 +179,23 @@ impl Table {
             .ok_or_else(|| Error::bug("a batch names a column the table does not have"))
     }
 
-    /// Makes the columns a batch needs; gives what was changed, for people.
+    /// Makes the table or the columns a batch needs; gives what was changed, for people.
     pub(crate) fn grow(
         &mut self,
         db: &Connection,
         ledger: &Ledger,
         batch: &Batch,
     ) -> Result<Vec<String>> {
-        if self.exists && batch.new.is_empty() || batch.rows == 0 {
+        if self.exists && batch.new.is_empty() && batch.renamed.is_empty() || batch.rows == 0 {
             return Ok(Vec::new());
         }
         let target = self.place.sql();
         let mut changes = Vec::new();
-        let mut ddl = String::new();
+        let mut ddl = self.rename(db, ledger, batch, &mut changes)?;
         if self.exists {
-            for (_, column) in &batch.new {
-                ddl += &format!(
-                    "ALTER TABLE {target} ADD COLUMN {} {};\n",
-                    sql::name(&column.name),
-                    sql::column_type(column.ty)
-                );
-                changes.push(format!("{}: added column {}", self.place.table, column.name));
-            }
+            self.add(batch, &mut ddl, &mut changes);
         } else {
-            let columns: Vec<String> = batch
-                .new
-                .iter()
-                .map(|(_, column)| (column.name.as_str(), column.ty))
-                .chain(SYSTEM)
-                .map(|(name, ty)| format!("{} {}", sql::name(name), sql::column_type(ty)))
-                .collect();
-            ddl += &format!("CREATE TABLE {target} ({});\n", columns.join(", "));
-            if let Some(text) = &self.description {
-                ddl += &format!("COMMENT ON TABLE {target} IS {};\n", sql::text(text));
-            }
+            self.create(batch, &mut ddl);
             changes.push(format!(
                 "{}: created table with {} columns",
                 self.place.table,
@@ -204,16 +211,108 @@ impl Table {
                 );
             }
         }
-        db.execute_batch(&ddl).doing("cannot change the table")?;
-        ledger.add_columns(db, self.stream.as_str(), &batch.new, self.known)?;
+        db.execute_batch(&ddl).map_err(|error| self.error("cannot change the table", error))?;
+        // Columns that were known and are made anew are in the map already.
+        let new = batch.new.iter().filter(|(position, _)| *position >= self.known);
+        let new: Vec<&Column> = new.map(|(_, column)| column).collect();
+        ledger.add_columns(db, self.stream.as_str(), &self.sub, &new)?;
         for (position, column) in &batch.new {
             if self.columns.len() <= *position {
                 self.columns.resize(position + 1, None);
             }
             self.columns[*position] = Some(column.clone());
         }
+        if !self.exists && self.beside {
+            self.prepare_next(db, None)?;
+        }
         self.exists = true;
         Ok(changes)
+    }
+
+    /// Gives columns their new names (C6).
+    fn rename(
+        &mut self,
+        db: &Connection,
+        ledger: &Ledger,
+        batch: &Batch,
+        changes: &mut Vec<String>,
+    ) -> Result<String> {
+        let mut ddl = String::new();
+        if batch.renamed.is_empty() || !self.exists {
+            return Ok(ddl);
+        }
+        let mut forms = vec![self.place.sql()];
+        // Also what an earlier job left there, which the next may go on with.
+        let next = self.next();
+        if !found::columns(db, &next)?.is_empty() {
+            forms.push(next.sql());
+        }
+        for (position, to) in &batch.renamed {
+            let Some(Some(column)) = self.columns.get_mut(*position) else { continue };
+            let from = std::mem::replace(&mut column.name, to.clone());
+            changes.push(format!("{}: renamed column {from} to {to}", self.place.table));
+            for table in &forms {
+                ddl += &format!(
+                    "ALTER TABLE {table} RENAME COLUMN {} TO {};\n",
+                    sql::name(&from),
+                    sql::name(to)
+                );
+            }
+            ledger.rename_column(db, self.stream.as_str(), &self.sub, (&from, to))?;
+        }
+        Ok(ddl)
+    }
+
+    fn add(&self, batch: &Batch, ddl: &mut String, changes: &mut Vec<String>) {
+        for (_, column) in &batch.new {
+            *ddl += &format!(
+                "ALTER TABLE {} ADD COLUMN {};\n",
+                self.place.sql(),
+                definition(&column.name, column.ty)
+            );
+            if self.beside {
+                *ddl += &format!(
+                    "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {};\n",
+                    self.next().sql(),
+                    definition(&column.name, column.ty)
+                );
+            }
+            changes.push(format!("{}: added column {}", self.place.table, column.name));
+        }
+    }
+
+    fn create(&mut self, batch: &Batch, ddl: &mut String) {
+        self.lead = batch.lead.iter().map(|lead| (lead.name.clone(), lead.ty)).collect();
+        let lead = self.lead.iter().map(|(name, ty)| (name.as_str(), *ty));
+        let own = batch.new.iter().map(|(_, column)| (column.name.as_str(), column.ty));
+        let columns: Vec<String> =
+            lead.chain(own).chain(SYSTEM).map(|(name, ty)| definition(name, ty)).collect();
+        let target = self.place.sql();
+        *ddl += &format!("CREATE TABLE {target} ({});\n", columns.join(", "));
+        if let Some(text) = &self.description {
+            *ddl += &format!("COMMENT ON TABLE {target} IS {};\n", sql::text(text));
+        }
+    }
+
+    /// Writes the table into the map.
+    pub(crate) fn record(
+        &mut self,
+        db: &Connection,
+        ledger: &Ledger,
+        key: &[String],
+    ) -> Result<()> {
+        ledger.put_table(
+            db,
+            &KnownTable {
+                stream: self.stream.to_string(),
+                sub: self.sub.clone(),
+                name: self.place.table.clone(),
+                key: self.keyed.then(|| key.to_vec()),
+                version: self.version,
+            },
+        )?;
+        self.recorded = true;
+        Ok(())
     }
 
     /// The error of a statement on this table.
@@ -230,164 +329,6 @@ impl Table {
     }
 }
 
-/// The columns of a table in their order with the catalogue's type names; none when it is missing.
-fn found_columns(db: &Connection, place: &Place) -> Result<Vec<(String, String)>> {
-    let what = "cannot read the table's columns";
-    let mut statement = db
-        .prepare(
-            "SELECT column_name, data_type FROM duckdb_columns()
-             WHERE database_name = ? AND schema_name = ? AND lower(table_name) = lower(?)
-             ORDER BY column_index",
-        )
-        .doing(what)?;
-    let rows = statement
-        .query_map([&place.catalog, &place.schema, &place.table], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-        })
-        .doing(what)?;
-    rows.map(|row| row.doing(what)).collect()
-}
-
-/// Stops a table that was changed in a way that would lose data.
-fn check(place: &Place, stored: &[Column], found: &[(String, String)]) -> Result<()> {
-    if found.is_empty() {
-        return Ok(());
-    }
-    let conflict = |message: &str, column: &str| {
-        Error::new(ErrorKind::SchemaConflict, message)
-            .with("table", format!("{}.{}", place.schema, place.table))
-            .with("column", column)
-    };
-    for (system, ty) in SYSTEM {
-        let expected = sql::column_type(ty);
-        match found.iter().find(|(name, _)| same(name, system)) {
-            None => {
-                return Err(conflict("a system column is missing from the table", system)
-                    .with("expected", &expected)
-                    .hint(format!(
-                        "if the table is bobbin's, restore it from a backup, or drop it and reset \
-                         the stream; if it is not, rename it: {}.{} is where bobbin writes",
-                        place.schema, place.table
-                    )));
-            }
-            Some((_, found)) if *found != expected => {
-                return Err(retyped(
-                    conflict("a system column has another type", system),
-                    found,
-                    &expected,
-                    place,
-                    system,
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    for column in stored {
-        let expected = sql::column_type(column.ty);
-        if let Some((_, found)) = found.iter().find(|(name, _)| same(name, &column.name))
-            && *found != expected
-        {
-            return Err(retyped(
-                conflict("a column has another type", &column.name),
-                found,
-                &expected,
-                place,
-                &column.name,
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn retyped(error: Error, found: &str, expected: &str, place: &Place, column: &str) -> Error {
-    error.with("found", found).with("expected", expected).hint(format!(
-        "ALTER TABLE {}.{} ALTER {} TYPE {expected}; or drop the column, and bobbin makes it \
-         again for new values (reset the stream to fill it)",
-        sql::name(&place.schema),
-        sql::name(&place.table),
-        sql::name(column)
-    ))
-}
-
-fn same(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b)
-}
-
-/// Appends batches to a table. Made anew whenever the table changes.
-pub(crate) struct Writer<'db> {
-    appender: Appender<'db>,
-    /// The positions it writes, ascending.
-    active: Vec<usize>,
-    schema: Arc<Schema>,
-}
-
-impl<'db> Writer<'db> {
-    /// A writer for the system columns and the columns at `active`.
-    pub(crate) fn new(db: &'db Connection, table: &Table, active: Vec<usize>) -> Result<Self> {
-        let mut names: Vec<&str> = SYSTEM.iter().map(|(name, _)| *name).collect();
-        let mut fields: Vec<Field> =
-            SYSTEM.iter().map(|(name, ty)| Field::new(*name, ty.arrow(), true)).collect();
-        for &position in &active {
-            let column = table.column(position)?;
-            names.push(&column.name);
-            fields.push(Field::new(&column.name, column.ty.arrow(), true));
-        }
-        let place = &table.place;
-        let appender = db
-            .appender_with_columns_to_catalog_and_db(
-                &place.table,
-                &place.catalog,
-                &place.schema,
-                &names,
-            )
-            .map_err(|error| table.error("cannot write to the table", error))?;
-        Ok(Self { appender, active, schema: Arc::new(Schema::new(fields)) })
-    }
-
-    /// Whether all columns of a batch are among those it writes.
-    pub(crate) fn covers(&self, batch: &Batch) -> bool {
-        batch.columns.iter().all(|(position, _)| self.active.binary_search(position).is_ok())
-    }
-
-    /// The positions it writes and those a batch needs.
-    pub(crate) fn union(&self, batch: &Batch) -> Vec<usize> {
-        let mut all = self.active.clone();
-        all.extend(batch.columns.iter().map(|(position, _)| position));
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    /// Appends the rows of a batch.
-    pub(crate) fn append(&mut self, table: &Table, batch: &Batch, times: Times) -> Result<()> {
-        let rows = batch.rows;
-        let constant = |value: i64| vec![value; rows];
-        let instants = |values: Vec<i64>| -> ArrayRef {
-            Arc::new(TimestampMicrosecondArray::from(values).with_timezone(UTC))
-        };
-        let mut arrays: Vec<ArrayRef> = vec![
-            instants(batch.extracted_at.clone()),
-            instants(constant(times.received.as_microsecond())),
-            instants(constant(times.batched.as_microsecond())),
-            Arc::new(Int64Array::from(batch.sequence.clone())),
-            Arc::new(Int64Array::from(constant(TABLE_VERSION))),
-        ];
-        let mut have = batch.columns.iter().peekable();
-        for (field, position) in self.schema.fields()[SYSTEM.len()..].iter().zip(&self.active) {
-            match have.next_if(|(at, _)| at == position) {
-                Some((_, array)) => arrays.push(array.clone()),
-                None => arrays.push(nulls(field.data_type(), rows)),
-            }
-        }
-        let record_batch = RecordBatch::try_new(self.schema.clone(), arrays)
-            .map_err(|error| Error::bug("the columns do not form a batch").caused_by(error))?;
-        self.appender
-            .append_record_batch(record_batch)
-            .and_then(|()| self.appender.flush())
-            .map_err(|error| table.error("cannot write to the table", error))
-    }
-}
-
-fn nulls(ty: &DataType, rows: usize) -> ArrayRef {
-    new_null_array(ty, rows)
+fn definition(name: &str, ty: ColumnType) -> String {
+    format!("{} {}", sql::name(name), sql::column_type(ty))
 }

@@ -197,3 +197,62 @@ fn a_file_made_by_duckdb_itself_with_its_large_blocks_can_be_used() {
     }
     assert_eq!(place.one("SELECT count(*) FROM crm.things WHERE rev = 3"), "3000");
 }
+
+/// Ledger tables as bobbin made them before arrays could be tables and keys were recorded.
+#[test]
+fn a_file_of_format_1_is_brought_up_to_date() {
+    let place = Place::new();
+    place.by_hand(
+        "CREATE SCHEMA crm;
+         CREATE TABLE crm._bobbin_state (
+             connection VARCHAR, format INTEGER, token BIGINT, state JSON, job VARCHAR,
+             sequence BIGINT, updated_at TIMESTAMPTZ);
+         INSERT INTO crm._bobbin_state VALUES ('crm', 1, 7, NULL, '1', 3, now());
+         CREATE TABLE crm._bobbin_segments (
+             job VARCHAR, number BIGINT, stream VARCHAR, records BIGINT, loaded BIGINT,
+             superseded BIGINT, rejected BIGINT, bytes BIGINT, loaded_at TIMESTAMPTZ);
+         CREATE TABLE crm._bobbin_columns (
+             stream VARCHAR, path JSON, type VARCHAR, is_primary BOOLEAN, name VARCHAR);
+         INSERT INTO crm._bobbin_columns VALUES
+             ('things', '[\"id\"]', 'st', true, 'id'), ('things', '[\"rev\"]', 'bi', true, 'rev'),
+             ('things', '[\"tags\"]', 'list_st', true, 'tags'), ('logs', '[\"line\"]', 'st', true, 'line');
+         CREATE TABLE crm._sdc_rejected (
+             _sdc_rejected_at TIMESTAMPTZ, table_name VARCHAR, reason VARCHAR, record VARCHAR);
+         CREATE TABLE crm.things (
+             id VARCHAR, rev BIGINT, _sdc_extracted_at TIMESTAMPTZ, _sdc_received_at TIMESTAMPTZ,
+             _sdc_batched_at TIMESTAMPTZ, _sdc_sequence BIGINT, _sdc_table_version BIGINT);
+         INSERT INTO crm.things VALUES ('a', 1, now(), now(), now(), 1, 1),
+             ('b', 1, now(), now(), now(), 2, 1);
+         CREATE TABLE crm.logs (
+             line VARCHAR, _sdc_extracted_at TIMESTAMPTZ, _sdc_received_at TIMESTAMPTZ,
+             _sdc_batched_at TIMESTAMPTZ, _sdc_sequence BIGINT, _sdc_table_version BIGINT);
+         INSERT INTO crm.logs VALUES ('first', now(), now(), now(), 3, 1);",
+    );
+    let things = stream();
+    let mut logs = stream();
+    logs.name = "logs".into();
+    logs.key = Vec::new();
+    for name in ["2", "3"] {
+        let mut loader = place.open(name);
+        assert_eq!(loader.recover().unwrap().sequence, Some(if name == "2" { 3 } else { 11 }));
+        let text = numbered(10, &[r#"{"id":"a","rev":2,"name":"A"}"#]);
+        load(&mut loader, &things, name, 1, &text).unwrap();
+        load(&mut loader, &logs, name, 2, &numbered(11, &[r#"{"line":"next"}"#])).unwrap();
+        loader.commit(None).unwrap();
+        loader.finish().unwrap();
+    }
+    assert_eq!(
+        place.texts("SELECT id, rev, name FROM crm.things ORDER BY id"),
+        ["a | 2 | A", "b | 1 | null"]
+    );
+    assert_eq!(
+        place.texts("SELECT line, __sdc_primary_key IS NULL FROM crm.logs ORDER BY 1"),
+        ["first | true", "next | false", "next | false"]
+    );
+    assert_eq!(
+        place.texts("SELECT stream, sub, name, key FROM crm._bobbin_tables ORDER BY stream"),
+        ["logs | [] | logs | null", "things | [] | things | [\"id\"]"]
+    );
+    assert_eq!(place.texts("SELECT format, token FROM crm._bobbin_state"), ["2 | 9"]);
+    assert_eq!(place.one("SELECT count(*) FROM crm._bobbin_columns WHERE sub <> '[]'"), "0");
+}

@@ -10,6 +10,8 @@
 
 mod file;
 mod rounds;
+mod subtables;
 mod support;
 mod tables;
 mod upsert;
+mod versions;

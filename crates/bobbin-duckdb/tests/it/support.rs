@@ -17,10 +17,13 @@ use bobbin_core::state::State;
 use bobbin_core::tap::Context;
 use bobbin_duckdb::query::{Answer, query};
 use bobbin_duckdb::{Config, DuckDb};
+use bobbin_load::shape::layout::{Arrays, Layout};
 
 pub struct Place {
     pub directory: tempfile::TempDir,
     pub path: PathBuf,
+    /// How tables look.
+    pub layout: Layout,
 }
 
 impl Place {
@@ -31,7 +34,17 @@ impl Place {
     pub fn named(name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
-        Self { directory, path }
+        Self { directory, path, layout: Layout::default() }
+    }
+
+    /// A file with arrays as tables of their own.
+    pub fn of_tables() -> Self {
+        Self { layout: Layout { arrays: Arrays::Tables, ..Layout::default() }, ..Self::new() }
+    }
+
+    /// From now on in another file of the same directory.
+    pub fn renew(&mut self, name: &str) {
+        self.path = self.directory.path().join(format!("{name}.duckdb"));
     }
 
     pub fn open(&self, job: &str) -> Box<dyn Loader> {
@@ -40,6 +53,7 @@ impl Place {
 
     pub fn open_with(&self, job: &str, set: impl FnOnce(&mut Config)) -> Box<dyn Loader> {
         let mut config = Config::new(&self.path);
+        config.layout = self.layout;
         set(&mut config);
         let cancel = Cancel::new();
         let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
@@ -52,6 +66,13 @@ impl Place {
 
     pub fn answer(&self, sql: &str) -> Answer {
         query(&self.path, sql, 10_000).unwrap()
+    }
+
+    /// The values of all rows, one text per row.
+    pub fn texts(&self, sql: &str) -> Vec<String> {
+        let text = |cell: Option<String>| cell.unwrap_or_else(|| "null".to_owned());
+        let line = |row: Vec<_>| row.into_iter().map(text).collect::<Vec<_>>().join(" | ");
+        self.query(sql).into_iter().map(line).collect()
     }
 
     /// One value as text.

@@ -261,7 +261,7 @@ impl Converter {
     }
 
     /// Gives the rows of arrays the key of their record, its times and its sequence.
-    fn lead_children(&self, batch: &mut Batch) {
+    fn lead_children(&mut self, batch: &mut Batch) {
         let mut children = std::mem::take(&mut batch.children);
         let mut keys: Vec<(String, ColumnType, ArrayRef)> = Vec::new();
         for &position in &batch.keys {
@@ -290,6 +290,12 @@ impl Converter {
             let rows = child.parents.iter().map(|&row| row as usize);
             (child.extracted_at, child.sequence) =
                 rows.map(|row| (batch.extracted_at[row], batch.sequence[row])).unzip();
+        }
+        for child in children.iter_mut().filter(|child| child.rows == 0) {
+            // All its rows went with older versions of their records.
+            if let Some(sheet) = self.sheets.iter_mut().find(|sheet| sheet.sub == child.sub) {
+                sheet.unmake(child);
+            }
         }
         children.retain(|child| child.rows > 0);
         batch.children = children;

@@ -222,6 +222,14 @@ impl Sheet {
         }
     }
 
+    /// Takes back what a finished batch was to change in the table, because none of its rows stayed.
+    pub(super) fn unmake(&mut self, batch: &mut Batch) {
+        for (position, _) in batch.new.drain(..) {
+            self.columns[position].exists = false;
+        }
+        self.renamed.append(&mut batch.renamed);
+    }
+
     /// The member's position by its key, made if it is new; `None` when it is not to be kept.
     pub(super) fn look_up(
         &mut self,

@@ -1,0 +1,312 @@
+//! A stream's tables together: its own, and one for each array in its records.
+
+use bobbin_core::Result;
+use bobbin_core::catalog::Stream;
+use bobbin_load::filter::KeyFilter;
+use bobbin_load::shape::batch::Batch;
+use bobbin_load::shape::capabilities::Capabilities;
+use bobbin_load::shape::convert::{Converter, MADE_KEY};
+use bobbin_load::shape::layout::{KeyChange, Layout, Loading, Naming};
+use bobbin_load::shape::name::{self, Names};
+use bobbin_load::shape::sheet::Known;
+use bobbin_load::shape::tree::{Column, Sub};
+use bobbin_load::shape::types::ColumnType;
+use duckdb::Connection;
+
+use crate::error::Doing;
+use crate::found;
+use crate::ledger::{KnownTable, Ledger};
+use crate::sql;
+use crate::table::{Place, Table};
+
+/// `DuckDB` has hardly any limits. A record's text is kept where a table may have no name.
+pub(crate) fn capabilities(layout: Layout) -> Capabilities {
+    Capabilities {
+        // DuckDB's own column; one of ours by that name would hide it from the merge.
+        reserved: &["rowid"],
+        keep_records: layout.naming == Naming::Stitch,
+        ..Capabilities::default()
+    }
+}
+
+/// The tables of one stream in the open session.
+#[derive(Debug)]
+pub(crate) struct Family {
+    key: Vec<String>,
+    /// The stream's own table first.
+    pub(crate) tables: Vec<Table>,
+    /// What opening it changed, for people.
+    pub(crate) changes: Vec<String>,
+    /// Why the table can have no name, under Stitch's naming: then every record is rejected.
+    pub(crate) refused: Option<String>,
+}
+
+/// The session's knowledge of all tables.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    catalog: String,
+    schema: String,
+    pub(crate) layout: Layout,
+    known: Vec<KnownTable>,
+    /// Names of streams' tables that are not in the table map: given in this session, or made by a
+    /// bobbin that kept no such map.
+    given: Vec<(String, String)>,
+    names: Names,
+}
+
+impl Registry {
+    /// Reads which tables there are.
+    pub(crate) fn read(
+        db: &Connection,
+        ledger: &Ledger,
+        (catalog, schema): (&str, &str),
+        layout: Layout,
+    ) -> Result<Self> {
+        let known = ledger.tables(db)?;
+        let mut names = Names::of_tables(&capabilities(layout), layout.naming);
+        for table in &known {
+            names.reserve(&table.name);
+        }
+        let mut given = Vec::new();
+        for stream in ledger.streams_without_table(db)? {
+            let name = name::plain(&[&stream]);
+            names.reserve(&name);
+            given.push((stream, name));
+        }
+        let (catalog, schema) = (catalog.to_owned(), schema.to_owned());
+        Ok(Self { catalog, schema, layout, known, given, names })
+    }
+
+    /// The name of a stream's own table, or the reason why it has none beside one to speak of it by.
+    fn own_name(&mut self, stream: &str) -> (String, Option<String>) {
+        let known = self.known.iter().find(|known| known.stream == stream && known.sub.is_own());
+        let given = self.given.iter().find(|(of, _)| of == stream).map(|(_, name)| name);
+        if let Some(name) = known.map(|known| &known.name).or(given) {
+            return (name.clone(), None);
+        }
+        match self.names.give(&[stream], None) {
+            Ok(name) => {
+                self.given.push((stream.to_owned(), name.clone()));
+                (name, None)
+            }
+            Err(reason) => {
+                let limit = capabilities(self.layout).name_bytes;
+                (name::limited(stream, limit), Some(reason.reason().to_owned()))
+            }
+        }
+    }
+
+    /// Reads what is there for a stream, and the converter that fits it.
+    pub(crate) fn open(
+        &mut self,
+        db: &Connection,
+        ledger: &Ledger,
+        stream: &Stream,
+    ) -> Result<(Family, Converter)> {
+        let stored = ledger.columns(db, stream.name.as_str())?;
+        let mut layout = self.layout;
+        let (name, refused) = self.own_name(stream.name.as_str());
+        let exists = !found::columns(db, &self.place(&name))?.is_empty();
+        let recorded = self
+            .known
+            .iter()
+            .find(|known| known.stream == stream.name.as_str() && known.sub.is_own());
+        if layout.loading == Loading::Upsert
+            && exists
+            && let Some(recorded) = recorded
+            && !is_same(recorded.key.as_deref().unwrap_or_default(), &stream.key)
+        {
+            if layout.key_change == KeyChange::Stops {
+                return Err(found::other_key(&self.place(&name), recorded, stream));
+            }
+            layout.loading = Loading::Append;
+        }
+        let keyed = layout.loading == Loading::Upsert && !stream.key.is_empty();
+        let mut changes = Vec::new();
+        if exists && recorded.is_none() && stream.key.is_empty() {
+            changes.extend(self.add_made_key(db, &name)?);
+        }
+        let mut subs: Vec<Sub> = vec![Sub::default()];
+        let known = self.known.iter().filter(|known| known.stream == stream.name.as_str());
+        subs.extend(known.map(|known| known.sub.clone()).filter(|sub| !sub.is_own()));
+        let leads = leads(stream, &stored);
+        let mut tables = Vec::new();
+        let mut sheets = Vec::new();
+        for sub in subs {
+            let columns: Vec<Column> = stored
+                .iter()
+                .filter(|(of, _)| *of == sub)
+                .map(|(_, column)| column.clone())
+                .collect();
+            let lead = lead_of(&leads, &sub, capabilities(layout).name_bytes);
+            let (table, sheet) = self.table(db, stream, sub, &name, columns, lead, keyed)?;
+            tables.push(table);
+            sheets.push(sheet);
+        }
+        let converter = Converter::arranged(stream, sheets, capabilities(layout), layout);
+        Ok((Family { key: stream.key.clone(), tables, changes, refused }, converter))
+    }
+
+    fn place(&self, table: &str) -> Place {
+        Place {
+            catalog: self.catalog.clone(),
+            schema: self.schema.clone(),
+            table: table.to_owned(),
+        }
+    }
+
+    /// Gives a table that was made without it the column of made keys; its rows so far have none.
+    fn add_made_key(&self, db: &Connection, name: &str) -> Result<Option<String>> {
+        let place = self.place(name);
+        if found::columns(db, &place)?.iter().any(|(column, _)| column == MADE_KEY) {
+            return Ok(None);
+        }
+        db.execute_batch(&format!("ALTER TABLE {} ADD COLUMN {MADE_KEY} VARCHAR", place.sql()))
+            .doing("cannot change the table")?;
+        Ok(Some(format!("{name}: added column {MADE_KEY}")))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of it is the table's own")]
+    fn table(
+        &mut self,
+        db: &Connection,
+        stream: &Stream,
+        sub: Sub,
+        own_name: &str,
+        columns: Vec<Column>,
+        lead: Vec<(String, ColumnType)>,
+        keyed: bool,
+    ) -> Result<(Table, Known)> {
+        let known = self
+            .known
+            .iter()
+            .find(|known| known.stream == stream.name.as_str() && known.sub == sub);
+        let name = known.map_or(own_name, |known| known.name.as_str()).to_owned();
+        let version = known.and_then(|known| known.version);
+        let key = keyed.then_some(&stream.key);
+        let recorded = known.is_some_and(|known| known.key.as_ref() == key);
+        let place = self.place(&name);
+        let found = found::columns(db, &place)?;
+        found::check(&place, &lead, &columns, &found)?;
+        let others = found
+            .iter()
+            .filter(|(name, _)| !columns.iter().any(|column| found::same(&column.name, name)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let exists = !found.is_empty();
+        let there = |column: &Column| found.iter().any(|(name, _)| found::same(name, &column.name));
+        let known = columns.iter().map(|column| (column.clone(), there(column))).collect();
+        let table = Table {
+            place,
+            stream: stream.name.clone(),
+            description: stream.description.clone().filter(|_| sub.is_own()),
+            known: columns.len(),
+            columns: columns.into_iter().map(Some).collect(),
+            lead,
+            exists,
+            recorded,
+            keyed,
+            filter: (sub.is_own() && keyed && !exists).then(KeyFilter::new),
+            look_ups: 0,
+            version,
+            beside: false,
+            sub: sub.clone(),
+            open: crate::table::Open::default(),
+        };
+        Ok((table, Known { sub, columns: known, others }))
+    }
+}
+
+impl Family {
+    /// The table of an array, opened when it comes for the first time; or the reason why it can
+    /// have no name.
+    pub(crate) fn child(
+        &mut self,
+        db: &Connection,
+        registry: &mut Registry,
+        stream: &Stream,
+        batch: &Batch,
+    ) -> Result<std::result::Result<usize, String>> {
+        if let Some(at) = self.tables.iter().position(|table| table.sub == batch.sub) {
+            return Ok(Ok(at));
+        }
+        let mut parts = vec![stream.name.as_str()];
+        parts.extend(batch.sub.parts());
+        let name = match registry.names.give(&parts, None) {
+            Ok(name) => name,
+            Err(refused) => return Ok(Err(refused.reason().to_owned())),
+        };
+        let lead = batch.lead.iter().map(|lead| (lead.name.clone(), lead.ty)).collect();
+        let own = self.tables.first();
+        let (keyed, beside) = own.map_or((false, false), |own| (own.keyed, own.beside));
+        let (mut table, _) =
+            registry.table(db, stream, batch.sub.clone(), &name, Vec::new(), lead, keyed)?;
+        // Like the table it belongs to, also where that is replaced as a whole.
+        table.version = own.and_then(|own| own.version);
+        table.beside = beside;
+        if beside && table.exists {
+            table.prepare_next(db, None)?;
+        }
+        self.tables.push(table);
+        Ok(Ok(self.tables.len() - 1))
+    }
+
+    /// Writes tables that are new, or have another key now, into the map.
+    pub(crate) fn record(&mut self, db: &Connection, ledger: &Ledger) -> Result<()> {
+        for table in self.tables.iter_mut().filter(|table| table.exists && !table.recorded) {
+            table.record(db, ledger, &self.key)?;
+        }
+        Ok(())
+    }
+
+    /// The same for all tables, whatever is known of them.
+    pub(crate) fn record_all(&mut self, db: &Connection, ledger: &Ledger) -> Result<()> {
+        for table in self.tables.iter_mut().filter(|table| table.exists) {
+            table.record(db, ledger, &self.key)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a segment: what is appended from now on is its own.
+    pub(crate) fn mark(&mut self) {
+        for table in &mut self.tables {
+            table.open.mark = table.open.appended;
+        }
+    }
+}
+
+/// Whether two keys are of the same fields.
+fn is_same(a: &[String], b: &[String]) -> bool {
+    a.len() == b.len() && a.iter().all(|field| b.contains(field))
+}
+
+/// The columns that hold a record's key in the tables of its arrays.
+fn leads(stream: &Stream, stored: &[(Sub, Column)]) -> Vec<(String, ColumnType)> {
+    if stream.key.is_empty() {
+        return vec![(MADE_KEY.to_owned(), ColumnType::Text)];
+    }
+    let own = |key: &String| {
+        stored.iter().find(|(sub, column)| {
+            sub.is_own() && column.primary && column.path == std::slice::from_ref(key)
+        })
+    };
+    let found = stream.key.iter().filter_map(own);
+    found.map(|(_, column)| (column.name.clone(), column.ty)).collect()
+}
+
+fn lead_of(keys: &[(String, ColumnType)], sub: &Sub, limit: usize) -> Vec<(String, ColumnType)> {
+    if sub.is_own() {
+        return keys.iter().filter(|(name, _)| name == MADE_KEY).cloned().collect();
+    }
+    let mut lead: Vec<(String, ColumnType)> =
+        keys.iter().map(|(key, ty)| (name::source_key(key, limit), *ty)).collect();
+    lead.extend(
+        (0..sub.depth()).map(|level| (format!("_sdc_level_{level}_id"), ColumnType::BigInt)),
+    );
+    lead
+}
+
+/// A name to be read in a statement that people are shown.
+pub(crate) fn shown(place: &Place) -> String {
+    format!("{}.{}", sql::name(&place.schema), sql::name(&place.table))
+}
