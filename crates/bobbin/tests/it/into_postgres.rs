@@ -85,7 +85,8 @@ fn f90_another_destination_gets_history_or_new_data_only() {
     std::fs::write(second.path("bobbin.toml"), file).unwrap();
     change(&sim);
     second.run(&["run"]).assert(0, &["complete"]);
-    let old = "SELECT count(*) FROM kustomer.conversations WHERE updated_at < $1::text::timestamptz";
+    let old =
+        "SELECT count(*) FROM kustomer.conversations WHERE updated_at < $1::text::timestamptz";
     let count = |sql: &str| -> i64 {
         client(&server).query_one(sql, &[&today.to_string()]).unwrap().get(0)
     };
