@@ -14,6 +14,9 @@ use crate::family::CAPABILITIES;
 use crate::ledger::{KnownTable, Ledger};
 use crate::sql;
 
+/// The most columns an index of PostgreSQL has.
+const INDEX_COLUMNS: usize = 32;
+
 /// The system columns every table has, with Stitch's names and meaning
 /// (`stitch-behaviour.md` 7.2).
 pub(crate) const SYSTEM: [(&str, ColumnType); 5] = [
@@ -244,7 +247,7 @@ impl Table {
             .collect();
         parts.extend(batch.new.iter().map(|(_, column)| definition(column)));
         parts.extend(SYSTEM.iter().map(|(name, ty)| format!("{name} {}", sql::column_type(*ty))));
-        let mut key = Vec::new();
+        let (mut key, mut index) = (Vec::new(), String::new());
         if self.keyed && self.sub.is_own() {
             for &position in &batch.keys {
                 let column = batch.new.iter().find(|(at, _)| *at == position);
@@ -255,10 +258,14 @@ impl Table {
         } else if self.keyed {
             key.extend(self.lead.iter().map(|(name, _)| sql::name(name)));
         }
-        if !key.is_empty() {
+        if key.len() > INDEX_COLUMNS && !self.sub.is_own() {
+            // Arrays this deep: an index for finding a record's items is all there can be.
+            key.truncate(INDEX_COLUMNS);
+            index = format!("CREATE INDEX ON {target} ({});\n", key.join(", "));
+        } else if !key.is_empty() {
             parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
         }
-        *ddl += &format!("CREATE TABLE {target} ({});\n", parts.join(", "));
+        *ddl += &format!("CREATE TABLE {target} ({});\n{index}", parts.join(", "));
         if let Some(text) = &self.description {
             *ddl += &format!("COMMENT ON TABLE {target} IS {};\n", sql::text(text));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bobbin_core::schema::{Kind, Object};
+use bobbin_core::schema::{Kind, Object, Schema};
 use jiff::Unit;
 use jiff::civil::{Date, Time};
 
@@ -27,6 +27,8 @@ pub enum Cell {
     Json(String),
     /// A list; `None` is null.
     List(Vec<Option<Cell>>),
+    /// An object that is an array's item, by its members that have a value.
+    Object(BTreeMap<String, Cell>),
 }
 
 /// A value that is not null and the field whose it is.
@@ -47,8 +49,9 @@ pub struct Rules {
     pub nul: bool,
     /// In JSON, a number that is too long becomes its text.
     pub long_numbers: bool,
-    /// An empty array leaves nothing (arrays are rows of tables of their own).
-    pub empty_arrays_vanish: bool,
+    /// Items are rows of tables of their own: an empty array leaves nothing, and an item that is
+    /// null, an empty array, or an object without any value leaves its place alone.
+    pub items_are_rows: bool,
 }
 
 /// What became of a record that has a row.
@@ -87,6 +90,28 @@ pub fn row(
     Ok(if comparison.notes.is_empty() { Verdict::Same } else { Verdict::Mended(comparison.notes) })
 }
 
+/// What an overflow column holds, an object of dotted path to value: the values by path.
+pub(crate) fn overflow(cell: &Cell) -> Result<Vec<(Vec<String>, Cell)>, String> {
+    let Cell::Json(text) = cell else { return Err("overflow that is no JSON".into()) };
+    let Some(Value::Object(members)) = parse(text).map(|document| document.value) else {
+        return Err("overflow that is no object".into());
+    };
+    let at = |dotted: &str| {
+        let mut path = vec![String::new()];
+        let mut characters = dotted.chars();
+        while let Some(character) = characters.next() {
+            let last = path.len() - 1;
+            match character {
+                '.' => path.push(String::new()),
+                '\\' => path[last].extend(characters.next()),
+                other => path[last].push(other),
+            }
+        }
+        path
+    };
+    Ok(members.iter().map(|(dotted, value)| (at(dotted), Cell::Json(write(value)))).collect())
+}
+
 struct Comparison {
     /// By path; what was compared is taken out.
     cells: BTreeMap<Vec<String>, (String, Cell)>,
@@ -102,24 +127,10 @@ impl Comparison {
         }
     }
 
-    /// The overflow column: an object of dotted path to value.
+    /// The overflow column.
     fn spread(&mut self, found: &Found) -> Result<(), String> {
-        let Cell::Json(text) = &found.cell else { return Err("overflow that is no JSON".into()) };
-        let Some(Value::Object(members)) = parse(text).map(|document| document.value) else {
-            return Err("overflow that is no object".into());
-        };
-        for (dotted, value) in members {
-            let mut path = vec![String::new()];
-            let mut characters = dotted.chars();
-            while let Some(character) = characters.next() {
-                let last = path.len() - 1;
-                match character {
-                    '.' => path.push(String::new()),
-                    '\\' => path[last].extend(characters.next()),
-                    other => path[last].push(other),
-                }
-            }
-            self.put(path, Cell::Json(write(&value)), &found.column)?;
+        for (path, cell) in overflow(&found.cell)? {
+            self.put(path, cell, &found.column)?;
         }
         Ok(())
     }
@@ -136,10 +147,6 @@ impl Comparison {
             if fields.is_some_and(|fields| !fields.open) && declared.is_none() {
                 self.note("a field the schema shuts out is left out");
             } else {
-                let below = declared.and_then(|schema| match &schema.kind {
-                    Kind::Object(object) => Some(object),
-                    _ => None,
-                });
                 let nul = self.rules.nul && key.contains('\0') && !self.cells.contains_key(path);
                 if nul {
                     // A key of the overflow column.
@@ -152,7 +159,7 @@ impl Comparison {
                         continue;
                     }
                 }
-                self.value(value, below, path)?;
+                self.value(value, declared, path)?;
             }
             path.pop();
         }
@@ -162,7 +169,7 @@ impl Comparison {
     fn value(
         &mut self,
         value: &Value,
-        below: Option<&Object>,
+        declared: Option<&Schema>,
         path: &mut Vec<String>,
     ) -> Result<(), String> {
         if *value == Value::Null {
@@ -171,21 +178,28 @@ impl Comparison {
         let Some((column, cell)) = self.cells.remove(path) else {
             return match value {
                 // Flattened: its members have columns.
-                Value::Object(members) => self.members(members, below, path),
-                Value::Array(items) if items.is_empty() && self.rules.empty_arrays_vanish => {
+                Value::Object(members) => {
+                    self.members(members, declared.and_then(Schema::object), path)
+                }
+                Value::Array(items) if items.is_empty() && self.rules.items_are_rows => {
                     self.note("an empty array leaves nothing");
                     Ok(())
                 }
                 _ => Err(format!("{path:?} is lost: {}", short(&write(value)))),
             };
         };
-        if self.same(value, &cell)? {
+        if self.same(value, &cell, declared)? {
             return Ok(());
         }
         Err(format!("{column} holds {} for {}", short(&format!("{cell:?}")), short(&write(value))))
     }
 
-    fn same(&mut self, value: &Value, cell: &Cell) -> Result<bool, String> {
+    fn same(
+        &mut self,
+        value: &Value,
+        cell: &Cell,
+        declared: Option<&Schema>,
+    ) -> Result<bool, String> {
         Ok(match (value, cell) {
             (_, Cell::Json(text)) => {
                 let held = parse(text).ok_or("a JSON column holds no JSON")?.value;
@@ -195,16 +209,23 @@ impl Comparison {
                 if items.len() != cells.len() {
                     return Ok(false);
                 }
+                let declared = declared.and_then(|schema| match &schema.kind {
+                    Kind::Array(items) => Some(&**items),
+                    _ => None,
+                });
                 for (item, cell) in items.iter().zip(cells) {
                     let same = match cell {
-                        None => *item == Value::Null,
-                        Some(cell) => self.same(item, cell)?,
+                        None => self.is_null(item, declared),
+                        Some(cell) => self.same(item, cell, declared)?,
                     };
                     if !same {
                         return Ok(false);
                     }
                 }
                 true
+            }
+            (Value::Object(members), Cell::Object(cells)) => {
+                self.same_members(members, cells, declared)?
             }
             (Value::Bool(a), Cell::Bool(b)) => a == b,
             (Value::Number(literal), Cell::Int(held)) => equal(literal, &held.to_string()),
@@ -215,6 +236,75 @@ impl Comparison {
             (Value::Text(text), Cell::Text(held)) if text == held => true,
             (Value::Text(_), Cell::Text(held)) => self.mended(value) == Value::Text(held.clone()),
             _ => false,
+        })
+    }
+
+    /// Compares an object that is an array's item with the members its row holds.
+    fn same_members(
+        &mut self,
+        members: &BTreeMap<String, Value>,
+        cells: &BTreeMap<String, Cell>,
+        declared: Option<&Schema>,
+    ) -> Result<bool, String> {
+        let fields = declared.and_then(columns);
+        let mut met = 0;
+        for (key, value) in members {
+            let below = fields.and_then(|fields| fields.property(key));
+            if fields.is_some_and(|fields| !fields.open) && below.is_none() {
+                self.note("a field the schema shuts out is left out");
+                continue;
+            }
+            let same = match cells.get(key) {
+                Some(cell) => {
+                    met += 1;
+                    self.same(value, cell, below)?
+                }
+                None => self.is_missing(value, below),
+            };
+            if !same {
+                return Ok(false);
+            }
+        }
+        Ok(met == cells.len())
+    }
+
+    /// Whether an item may be held as null: the rows of arrays cannot tell what is empty from it.
+    fn is_null(&mut self, item: &Value, declared: Option<&Schema>) -> bool {
+        let null = match item {
+            Value::Null => return true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(members) => self.are_null(members, declared),
+            _ => false,
+        };
+        let null = null && self.rules.items_are_rows;
+        if null {
+            self.note("an empty item is null");
+        }
+        null
+    }
+
+    /// Whether a member of an item may have no value.
+    fn is_missing(&mut self, value: &Value, declared: Option<&Schema>) -> bool {
+        match value {
+            Value::Null => true,
+            Value::Array(items) if items.is_empty() => {
+                self.note("an empty array leaves nothing");
+                true
+            }
+            // One whose members have columns; others are JSON, be they empty.
+            Value::Object(members) if declared.and_then(columns).is_some() => {
+                self.are_null(members, declared)
+            }
+            _ => false,
+        }
+    }
+
+    fn are_null(&mut self, members: &BTreeMap<String, Value>, declared: Option<&Schema>) -> bool {
+        let fields = declared.and_then(columns);
+        members.iter().all(|(key, value)| {
+            let below = fields.and_then(|fields| fields.property(key));
+            let shut_out = fields.is_some_and(|fields| !fields.open) && below.is_none();
+            shut_out || self.is_missing(value, below)
         })
     }
 
@@ -254,6 +344,11 @@ impl Comparison {
             self.notes.push(note.to_owned());
         }
     }
+}
+
+/// The fields of an object that has a column for each.
+fn columns(schema: &Schema) -> Option<&Object> {
+    schema.object().filter(|fields| !fields.is_map())
 }
 
 fn equal(literal: &str, held: &str) -> bool {

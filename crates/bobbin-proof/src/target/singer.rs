@@ -3,6 +3,7 @@
 use bobbin_core::schema::{Kind, Object, Schema};
 use bobbin_singer::reader::{Message, RecordText, parse};
 use bobbin_singer::schema;
+use serde_json::value::RawValue;
 
 use crate::corpus::Theme;
 use crate::exact::{self, Value};
@@ -18,7 +19,15 @@ fn line(line: &str) {
     let parsed = parse(line);
     let Some(Value::Object(members)) = document else {
         // A record that cannot be read harms no line that is whole around it.
-        if matches!(&parsed, Ok(Message::Record { record: RecordText::Bad(..), .. })) {
+        // Nor is anything read of a message of a kind that is not known.
+        let bad = matches!(&parsed, Ok(Message::Record { record: RecordText::Bad(..), .. }));
+        if bad || matches!(&parsed, Ok(Message::Other(_))) {
+            return;
+        }
+        // A record in a message may have as many levels as one alone, so its line has one more.
+        if let Ok(Message::Record { record: RecordText::Good(record), .. }) = &parsed {
+            let json = serde_json::from_str::<&RawValue>(line).is_ok();
+            assert!(json && exact::parse(record).is_some(), "a good record in a line that is none");
             return;
         }
         assert!(parsed.is_err(), "a line that is no JSON object is a message");

@@ -28,7 +28,9 @@ struct Outcome {
 #[test]
 fn every_record_is_a_row_of_duckdb_that_says_the_same_or_set_aside() {
     for mode in MODES {
-        every_theme(&mut crate::duckdb::File::new(*mode), *mode);
+        if let Some(configure) = mode.duckdb {
+            every_theme(&mut crate::duckdb::File::new(*mode, configure), *mode);
+        }
     }
 }
 
@@ -49,7 +51,7 @@ fn every_theme(replica: &mut dyn Replica, mode: Mode) {
         if only.as_ref().is_some_and(|only| *only != theme.name) {
             continue;
         }
-        let text = run(replica, theme, &mut problems);
+        let text = run(replica, mode, theme, &mut problems);
         let name = format!("{}-{}-{}", replica.name(), mode.name, theme.name);
         if catch_unwind(AssertUnwindSafe(|| compare(&name, &text))).is_err() {
             problems.push(format!("{name}: the snapshot differs"));
@@ -65,12 +67,26 @@ fn compare(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
+/// Whether a case is also loaded alone, into a table of its own. In other modes than the first only
+/// what is special to them, because tables take their time.
+fn is_loaded_alone(case: &Case, mode: Mode) -> bool {
+    fn has_array(value: &Value) -> bool {
+        match value {
+            Value::Array(_) => true,
+            Value::Object(members) => members.values().any(has_array),
+            _ => false,
+        }
+    }
+    mode.name == MODES[0].name || case.document().is_some_and(|read| has_array(&read.value))
+}
+
 /// Loads a theme both ways; gives the text of its snapshot.
-fn run(replica: &mut dyn Replica, theme: &Theme, problems: &mut Vec<String>) -> String {
+fn run(replica: &mut dyn Replica, mode: Mode, theme: &Theme, problems: &mut Vec<String>) -> String {
     replica.renew();
     let mut loader = replica.open("alone");
-    let place = format!("{}, {}", replica.name(), theme.name);
-    for (n, case) in theme.cases.iter().enumerate() {
+    let place = format!("{} ({}), {}", replica.name(), mode.name, theme.name);
+    let alone_too: Vec<bool> = theme.cases.iter().map(|case| is_loaded_alone(case, mode)).collect();
+    for (n, case) in theme.cases.iter().enumerate().filter(|(n, _)| alone_too[*n]) {
         let stream = theme.stream(&alone(n));
         let lines = [case.line(FIRST)];
         match load(&mut loader, &stream, "alone", n as u64 + 1, &lines) {
@@ -121,6 +137,9 @@ fn run(replica: &mut dyn Replica, theme: &Theme, problems: &mut Vec<String>) -> 
 
     let rules = replica.rules();
     let mut together = replica.read("together");
+    for stray in first.strays.iter().chain(&together.strays) {
+        problems.push(format!("{place}: {stray}"));
+    }
     if theme.key.is_empty() {
         let later = together.rows.split_off(&LATER);
         if later.len() != together.rows.len() {
@@ -142,11 +161,14 @@ fn run(replica: &mut dyn Replica, theme: &Theme, problems: &mut Vec<String>) -> 
     let mut text = String::new();
     for (n, case) in theme.cases.iter().enumerate() {
         let mut problem = |words: String| problems.push(format!("{place}, {}: {words}", case.name));
-        let mut table = replica.read(&alone(n));
-        let one = outcome(theme, case, FIRST, &mut table, rules, &mut problem);
-        if !table.rows.is_empty() || !table.rejected.is_empty() || !table.twice.is_empty() {
-            problem(format!("more came of it than one row: {table:?}"));
-        }
+        let one = alone_too[n].then(|| {
+            let mut table = replica.read(&alone(n));
+            let one = outcome(theme, case, FIRST, &mut table, rules, &mut problem);
+            if table != Table::default() {
+                problem(format!("more came of it than one row: {table:?}"));
+            }
+            one
+        });
         let many =
             outcome(theme, case, FIRST + n as i64 * 2 + 2, &mut first, rules, &mut |words| {
                 problem(format!("among others: {words}"));
@@ -158,9 +180,10 @@ fn run(replica: &mut dyn Replica, theme: &Theme, problems: &mut Vec<String>) -> 
         if again.verdict != many.verdict {
             problem(format!("again it is another: {} / {}", many.verdict, again.verdict));
         }
+        let one = one.as_ref().unwrap_or(&many);
         let _ = writeln!(text, "{} ({})\n  {}", case.name, case.note, one.verdict);
         one.values.iter().for_each(|value| text += &format!("    {value}\n"));
-        if many != one {
+        if many != *one {
             let _ = writeln!(text, "  among others: {}", many.verdict);
             many.values.iter().for_each(|value| text += &format!("    {value}\n"));
         }
@@ -230,7 +253,10 @@ fn outcome(
             (verdict, values)
         }
         (None, Some((reason, _)), fate) => {
-            if matches!(fate, Fate::Row(_)) && !reason.starts_with("PostgreSQL ") {
+            if let Fate::Row(document) = fate
+                && !reason.starts_with("PostgreSQL ")
+                && !(rules.nul && is_no_key_of_postgres(theme, &document.value))
+            {
                 problem(format!("set aside without need: {reason}"));
             }
             for value in values_of(case) {
@@ -254,6 +280,15 @@ fn outcome(
         }
     };
     Outcome { verdict, values }
+}
+
+/// Whether a record's key is one that PostgreSQL cannot hold: with NUL, or too long for an index.
+fn is_no_key_of_postgres(theme: &Theme, record: &Value) -> bool {
+    let Value::Object(members) = record else { return false };
+    let mut texts = Vec::new();
+    theme.key.iter().filter_map(|key| members.get(key)).for_each(|key| key.scalars(&mut texts));
+    let bytes: usize = texts.iter().map(String::len).sum();
+    bytes > 2_600 || texts.iter().any(|text| text.contains('\0'))
 }
 
 /// Whether a rejected record's text is that of a line, or of the record the tap set aside in it.
@@ -298,34 +333,44 @@ fn values_of(case: &Case) -> Vec<String> {
 }
 
 fn show(found: &Found) -> String {
+    let value = value(&found.cell);
     let cell = match &found.cell {
-        Cell::Bool(value) => format!("boolean {value}"),
-        Cell::Int(value) => format!("whole {value}"),
-        Cell::Double(value) => format!("double {value:?}"),
-        Cell::Decimal(value) => format!("decimal {value}"),
-        Cell::Text(value) => format!("text {}", quoted(value)),
-        Cell::Instant(value) => match jiff::Timestamp::from_microsecond(*value) {
+        Cell::Bool(_) => format!("boolean {value}"),
+        Cell::Int(_) => format!("whole {value}"),
+        Cell::Double(_) => format!("double {value}"),
+        Cell::Decimal(_) => format!("decimal {value}"),
+        Cell::Text(_) => format!("text {value}"),
+        Cell::Instant(at) => match jiff::Timestamp::from_microsecond(*at) {
             Ok(at) => format!("instant {at}"),
-            Err(_) => format!("instant {value} µs"),
+            Err(_) => format!("instant {value}"),
         },
-        Cell::Json(value) => format!("json {}", shortened(value)),
-        Cell::List(items) => {
-            let items: Vec<String> = items
-                .iter()
-                .map(|item| match item {
-                    None => "null".to_owned(),
-                    Some(Cell::Text(text)) => quoted(text),
-                    Some(Cell::Instant(at)) => format!("{at} µs"),
-                    Some(Cell::Bool(value)) => value.to_string(),
-                    Some(Cell::Int(value)) => value.to_string(),
-                    Some(Cell::Double(value)) => format!("{value:?}"),
-                    Some(other) => format!("{other:?}"),
-                })
-                .collect();
-            shortened(&format!("list [{}]", items.join(", ")))
-        }
+        Cell::Json(_) => format!("json {value}"),
+        Cell::List(_) => shortened(&format!("list {value}")),
+        Cell::Object(_) => shortened(&format!("object {value}")),
     };
     format!("{} = {cell}", shortened(&found.column.escape_debug().to_string()))
+}
+
+fn value(cell: &Cell) -> String {
+    match cell {
+        Cell::Bool(value) => value.to_string(),
+        Cell::Int(value) => value.to_string(),
+        Cell::Double(value) => format!("{value:?}"),
+        Cell::Decimal(value) => value.clone(),
+        Cell::Text(text) => quoted(text),
+        Cell::Instant(at) => format!("{at} µs"),
+        Cell::Json(text) => shortened(text),
+        Cell::List(items) => {
+            let item = |item: &Option<Cell>| item.as_ref().map_or("null".to_owned(), value);
+            format!("[{}]", items.iter().map(item).collect::<Vec<_>>().join(", "))
+        }
+        Cell::Object(members) => {
+            let members = members.iter().map(|(key, cell)| {
+                format!("{}: {}", shortened(&key.escape_debug().to_string()), value(cell))
+            });
+            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 fn quoted(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! DuckDB, read back through its own client as Arrow arrays.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use bobbin_core::cancel::Cancel;
@@ -11,23 +11,24 @@ use bobbin_core::report::NoLog;
 use bobbin_core::tap::Context;
 use bobbin_duckdb::{Config, DuckDb};
 use bobbin_proof::cells::cell;
-use bobbin_proof::check::{Found, Rules};
+use bobbin_proof::check::Rules;
+use bobbin_proof::whole::{Map, Row};
 use duckdb::Connection;
-use duckdb::arrow::array::AsArray;
-use duckdb::arrow::datatypes::Int64Type;
 
-use crate::replica::{Mode, Replica, SYSTEM, Table};
+use crate::replica::{Mode, Replica, Table};
 
 pub(crate) struct File {
     directory: tempfile::TempDir,
     mode: Mode,
+    configure: fn(&mut Config),
     /// Open between two sessions: opening a file of hundreds of tables takes its time.
     reader: RefCell<Option<Connection>>,
 }
 
 impl File {
-    pub(crate) fn new(mode: Mode) -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), mode, reader: RefCell::default() }
+    pub(crate) fn new(mode: Mode, configure: fn(&mut Config)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory, mode, configure, reader: RefCell::default() }
     }
 
     fn path(&self) -> PathBuf {
@@ -52,7 +53,7 @@ impl Replica for File {
     fn open(&self, job: &str) -> Box<dyn Loader> {
         self.reader.take();
         let mut config = Config::new(self.path());
-        (self.mode.duckdb)(&mut config);
+        (self.configure)(&mut config);
         let cancel = Cancel::new();
         let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
         DuckDb::new(config).open(&cx, &"crm".into(), &job.into()).unwrap()
@@ -61,66 +62,57 @@ impl Replica for File {
     fn read(&self, stream: &str) -> Table {
         let mut reader = self.reader.borrow_mut();
         let db = reader.get_or_insert_with(|| Connection::open(self.path()).unwrap());
-        let mut table = Table::default();
         let mut rejected = db
             .prepare("SELECT reason, record FROM crm._sdc_rejected WHERE table_name = ?")
             .unwrap();
         let rows = rejected.query_map([stream], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-        table.rejected = rows.map(Result::unwrap).collect();
+        let rejected = rows.map(Result::unwrap).collect();
+        let mut tables =
+            db.prepare("SELECT sub, name, key FROM crm._bobbin_tables WHERE stream = ?").unwrap();
+        let tables =
+            tables.query_map([stream], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
         let mut columns = db
-            .prepare("SELECT name, path::VARCHAR FROM crm._bobbin_columns WHERE stream = ?")
-            .unwrap();
-        let rows = columns
-            .query_map([stream], |row| {
-                let (name, path): (String, String) = (row.get(0)?, row.get(1)?);
-                Ok((name, serde_json::from_str(&path).unwrap()))
-            })
-            .unwrap();
-        let paths: BTreeMap<String, Vec<String>> = rows.map(Result::unwrap).collect();
-        let there: i64 = db
-            .query_row(
-                "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'crm' AND table_name = ?",
-                [stream],
-                |row| row.get(0),
-            )
-            .unwrap();
-        if there == 0 {
-            return table;
-        }
-        let mut json = db
             .prepare(
-                "SELECT column_name FROM duckdb_columns()
-                 WHERE schema_name = 'crm' AND table_name = ? AND data_type = 'JSON'",
+                "SELECT sub, name, path::VARCHAR, is_primary FROM crm._bobbin_columns
+                 WHERE stream = ?",
             )
             .unwrap();
-        // Arrow does not tell DuckDB's JSON from text.
-        let json: BTreeSet<String> =
-            json.query_map([stream], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        let mut all = db.prepare(&format!("SELECT * FROM crm.\"{stream}\"")).unwrap();
-        for batch in all.query_arrow([]).unwrap() {
-            let schema = batch.schema();
-            let named = |name: &str| batch.column_by_name(name).unwrap();
-            let sequences = named("_sdc_sequence").as_primitive::<Int64Type>();
-            for row in 0..batch.num_rows() {
-                let found = schema
-                    .fields()
-                    .iter()
-                    .zip(batch.columns())
-                    .filter(|(field, _)| !SYSTEM.contains(&field.name().as_str()))
-                    .filter_map(|(field, column)| {
-                        let path = paths
-                            .get(field.name())
-                            .cloned()
-                            .unwrap_or_else(|| panic!("{} is not in the column map", field.name()));
-                        let cell = cell(column, row, json.contains(field.name()))?;
-                        Some(Found { path, column: field.name().clone(), cell })
-                    })
-                    .collect();
-                if table.rows.insert(sequences.value(row), found).is_some() {
-                    table.twice.push(sequences.value(row));
-                }
-            }
-        }
-        table
+        let columns = columns
+            .query_map([stream], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .unwrap();
+        let map =
+            Map::new(tables.map(Result::unwrap).collect(), columns.map(Result::unwrap).collect());
+        let tables = map.tables().enumerate();
+        let tables = tables.map(|(at, name)| rows_of(db, &map, at, name)).collect();
+        Table::new(map.join(tables), rejected)
     }
+}
+
+fn rows_of(db: &Connection, map: &Map, table: usize, name: &str) -> Vec<Row> {
+    let mut json = db
+        .prepare(
+            "SELECT column_name FROM duckdb_columns()
+             WHERE schema_name = 'crm' AND table_name = ? AND data_type = 'JSON'",
+        )
+        .unwrap();
+    // Arrow does not tell DuckDB's JSON from text.
+    let json: BTreeSet<String> =
+        json.query_map([name], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let quoted = name.replace('"', "\"\"");
+    let mut all = db.prepare(&format!("SELECT * FROM crm.\"{quoted}\"")).unwrap();
+    let mut rows = Vec::new();
+    for batch in all.query_arrow([]).unwrap() {
+        let schema = batch.schema();
+        for row in 0..batch.num_rows() {
+            let columns = schema.fields().iter().zip(batch.columns());
+            rows.push(map.row(
+                table,
+                columns.map(|(field, column)| {
+                    let name = field.name();
+                    (name.as_str(), cell(column, row, json.contains(name)))
+                }),
+            ));
+        }
+    }
+    rows
 }

@@ -1,7 +1,6 @@
 //! PostgreSQL, read back through an ordinary client in the binary forms of its types.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::error::Error;
 
 use bobbin_core::cancel::Cancel;
@@ -10,11 +9,12 @@ use bobbin_core::destination::{Destination, Loader};
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::Context;
 use bobbin_postgres::{Config, Postgres};
-use bobbin_proof::check::{Cell, Found, Rules};
+use bobbin_proof::check::{Cell, Rules};
+use bobbin_proof::whole::{self, Map};
 use postgres::types::{FromSql, Type};
 use postgres::{Client, NoTls, Row};
 
-use crate::replica::{Mode, Replica, SYSTEM, Table};
+use crate::replica::{Mode, Replica, Table};
 use crate::server::Server;
 
 pub(crate) struct Base {
@@ -85,65 +85,59 @@ impl Replica for Base {
     fn read(&self, stream: &str) -> Table {
         let mut reader = self.reader.borrow_mut();
         let client = reader.get_or_insert_with(|| self.client());
-        let mut table = Table::default();
         let rows = client
             .query("SELECT reason, record FROM crm._sdc_rejected WHERE table_name = $1", &[&stream])
             .unwrap();
-        table.rejected = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let rows = client
-            .query("SELECT name, path::text FROM crm._bobbin_columns WHERE stream = $1", &[&stream])
+        let rejected = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let tables = client
+            .query("SELECT sub, name, key FROM crm._bobbin_tables WHERE stream = $1", &[&stream])
             .unwrap();
-        let paths: BTreeMap<String, Vec<String>> = rows
-            .iter()
-            .map(|row| (row.get(0), serde_json::from_str(row.get(1)).unwrap()))
-            .collect();
         let columns = client
             .query(
-                "SELECT attname::text, atttypid::regtype::text FROM pg_attribute
-                 WHERE attrelid = to_regclass('crm.' || quote_ident($1)) AND attnum > 0
-                   AND NOT attisdropped ORDER BY attnum",
+                "SELECT sub, name, path::text, is_primary FROM crm._bobbin_columns
+                 WHERE stream = $1",
                 &[&stream],
             )
             .unwrap();
-        if columns.is_empty() {
-            return table;
-        }
-        let columns: Vec<(String, String)> =
-            columns.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let select: Vec<String> = columns
-            .iter()
-            .map(|(name, ty)| {
-                let quoted = format!("\"{}\"", name.replace('"', "\"\""));
-                // These have no form of their own in the client.
-                if matches!(ty.as_str(), "numeric" | "jsonb") { quoted + "::text" } else { quoted }
-            })
-            .collect();
-        let statement = format!("SELECT {} FROM crm.\"{stream}\"", select.join(", "));
-        for row in client.query(&statement, &[]).unwrap() {
-            let mut sequence = None;
-            let mut found = Vec::new();
-            for (at, (name, ty)) in columns.iter().enumerate() {
-                if name == "_sdc_sequence" {
-                    sequence = Some(row.get(at));
-                }
-                if SYSTEM.contains(&name.as_str()) {
-                    continue;
-                }
-                let path = paths
-                    .get(name)
-                    .cloned()
-                    .unwrap_or_else(|| panic!("{name} is not in the column map"));
-                if let Some(cell) = cell(&row, at, ty) {
-                    found.push(Found { path, column: name.clone(), cell });
-                }
-            }
-            let sequence = sequence.expect("a sequence");
-            if table.rows.insert(sequence, found).is_some() {
-                table.twice.push(sequence);
-            }
-        }
-        table
+        let map = Map::new(
+            tables.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect(),
+            columns.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect(),
+        );
+        let tables = map.tables().enumerate();
+        let tables = tables.map(|(at, name)| rows_of(client, &map, at, name)).collect();
+        Table::new(map.join(tables), rejected)
     }
+}
+
+fn rows_of(client: &mut Client, map: &Map, table: usize, name: &str) -> Vec<whole::Row> {
+    let columns = client
+        .query(
+            "SELECT attname::text, atttypid::regtype::text FROM pg_attribute
+             WHERE attrelid = to_regclass('crm.' || quote_ident($1)) AND attnum > 0
+               AND NOT attisdropped ORDER BY attnum",
+            &[&name],
+        )
+        .unwrap();
+    assert!(!columns.is_empty(), "{name} is in the table map and not there");
+    let columns: Vec<(String, String)> =
+        columns.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let select: Vec<String> = columns
+        .iter()
+        .map(|(name, ty)| {
+            // These have no form of their own in the client.
+            let text = matches!(ty.as_str(), "numeric" | "jsonb");
+            quoted(name) + if text { "::text" } else { "" }
+        })
+        .collect();
+    let statement = format!("SELECT {} FROM crm.{}", select.join(", "), quoted(name));
+    let rows = client.query(&statement, &[]).unwrap();
+    rows.iter()
+        .map(|row| {
+            let columns = columns.iter().enumerate();
+            map.row(table, columns.map(|(at, (name, ty))| (name.as_str(), cell(row, at, ty))))
+        })
+        .collect()
 }
 
 fn cell(row: &Row, at: usize, ty: &str) -> Option<Cell> {
