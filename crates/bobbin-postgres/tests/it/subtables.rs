@@ -424,3 +424,29 @@ fn items_of_keys_of_several_columns_are_replaced() {
         ["a | 1 | 0 | 1", "a | 2 | 0 | x", "a | 2 | 1 | y"]
     );
 }
+
+/// An index of PostgreSQL has 32 columns at most; arrays may be nested deeper.
+#[test]
+fn arrays_of_arrays_may_be_deeper_than_an_index_is_wide() {
+    let place = Place::of_tables();
+    let record = format!(r#"{{"id":"a","x":{}7{}}}"#, "[".repeat(40), "]".repeat(40));
+    for n in 1..=2 {
+        job(&place, &stream(), &n.to_string(), n, &[&record]);
+        assert_eq!(
+            place.query(
+                "SELECT sum((sub <> '[]')::int), max(json_array_length(sub::json))
+                 FROM crm._bobbin_tables"
+            ),
+            ["40 | 40"]
+        );
+        let deepest = place
+            .query("SELECT name FROM crm._bobbin_tables WHERE json_array_length(sub::json) = 40");
+        assert_eq!(
+            place.query(&format!(
+                "SELECT value, _sdc_level_39_id, _sdc_sequence FROM crm.\"{}\"",
+                deepest[0]
+            )),
+            [format!("7 | 0 | {n}")]
+        );
+    }
+}

@@ -36,7 +36,7 @@ pub(crate) const MODES: &[Mode] = &[
     },
     Mode {
         name: "tables",
-        // DUCKDB LEFT OUT: its library fails when a table grows within a round of many rows (duckdb#25724).
+        // DUCKDB LEFT OUT: theme `arrays` ends in a fatal error of its library (perhaps duckdb#25724).
         duckdb: None,
         postgres: |config| config.layout.arrays = Arrays::Tables,
         rules: |rules| Rules { items_are_rows: true, ..rules },
