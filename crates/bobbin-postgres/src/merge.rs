@@ -4,8 +4,8 @@
 //! each key into the table unless that holds a newer one, and notes the keys that moved: items are
 //! replaced by these. What newer means is `bobbin_load::shape::version`'s order, here in SQL.
 //!
-//! No statement reads more than it changes, however large the tables are: rows and items are found
-//! in the indexes of their keys.
+//! With a key of one column no statement reads more than it changes, however large the tables are:
+//! rows and items are found in the indexes of their keys.
 
 use bobbin_core::Result;
 use bobbin_load::shape::types::ColumnType;
