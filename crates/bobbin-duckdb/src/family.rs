@@ -7,6 +7,7 @@ use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::capabilities::Capabilities;
 use bobbin_load::shape::convert::{Converter, MADE_KEY};
 use bobbin_load::shape::layout::{KeyChange, Layout, Loading, Naming};
+use bobbin_load::shape::map::{self, KnownTable};
 use bobbin_load::shape::name::{self, Names};
 use bobbin_load::shape::sheet::Known;
 use bobbin_load::shape::tree::{Column, Sub};
@@ -15,7 +16,7 @@ use duckdb::Connection;
 
 use crate::error::Doing;
 use crate::found;
-use crate::ledger::{KnownTable, Ledger};
+use crate::ledger::Ledger;
 use crate::sql;
 use crate::table::{Place, Table};
 
@@ -179,7 +180,6 @@ impl Registry {
         let mut subs: Vec<Sub> = vec![Sub::default()];
         let known = self.known.iter().filter(|known| known.stream == stream.name.as_str());
         subs.extend(known.map(|known| known.sub.clone()).filter(|sub| !sub.is_own()));
-        let leads = leads(stream, stored);
         let mut survey = Survey {
             family: Family {
                 key: stream.key.clone(),
@@ -197,7 +197,7 @@ impl Registry {
                 .filter(|(of, _)| *of == sub)
                 .map(|(_, column)| column.clone())
                 .collect();
-            let lead = lead_of(&leads, &sub, capabilities(layout).name_bytes);
+            let lead = map::lead(stream, stored, &sub, capabilities(layout).name_bytes);
             let (table, sheet, found) = self.table(db, stream, sub, &name, columns, lead, keyed)?;
             survey.family.tables.push(table);
             sheets.push(sheet);
@@ -336,32 +336,6 @@ impl Family {
 /// Whether two keys are of the same fields.
 fn is_same(a: &[String], b: &[String]) -> bool {
     a.len() == b.len() && a.iter().all(|field| b.contains(field))
-}
-
-/// The columns that hold a record's key in the tables of its arrays.
-fn leads(stream: &Stream, stored: &[(Sub, Column)]) -> Vec<(String, ColumnType)> {
-    if stream.key.is_empty() {
-        return vec![(MADE_KEY.to_owned(), ColumnType::Text)];
-    }
-    let own = |key: &String| {
-        stored.iter().find(|(sub, column)| {
-            sub.is_own() && column.primary && column.path == std::slice::from_ref(key)
-        })
-    };
-    let found = stream.key.iter().filter_map(own);
-    found.map(|(_, column)| (column.name.clone(), column.ty)).collect()
-}
-
-fn lead_of(keys: &[(String, ColumnType)], sub: &Sub, limit: usize) -> Vec<(String, ColumnType)> {
-    if sub.is_own() {
-        return keys.iter().filter(|(name, _)| name == MADE_KEY).cloned().collect();
-    }
-    let mut lead: Vec<(String, ColumnType)> =
-        keys.iter().map(|(key, ty)| (name::source_key(key, limit), *ty)).collect();
-    lead.extend(
-        (0..sub.depth()).map(|level| (format!("_sdc_level_{level}_id"), ColumnType::BigInt)),
-    );
-    lead
 }
 
 /// A name to be read in a statement that people are shown.

@@ -2,13 +2,13 @@
 
 use bobbin_core::catalog::Stream;
 use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_load::shape::map::KnownTable;
 use bobbin_load::shape::tree::Column;
 use bobbin_load::shape::types::ColumnType;
 use duckdb::Connection;
 
 use crate::error::Doing;
 use crate::family::shown;
-use crate::ledger::KnownTable;
 use crate::sql;
 use crate::table::{Place, SYSTEM};
 

@@ -6,6 +6,7 @@ use bobbin_core::id::StreamName;
 use bobbin_core::{Error, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
+use bobbin_load::shape::map::KnownTable;
 use bobbin_load::shape::name;
 use bobbin_load::shape::tree::{Column, Sub};
 use bobbin_load::shape::types::ColumnType;
@@ -14,7 +15,7 @@ use rustc_hash::FxHashSet;
 
 use crate::error::Doing;
 use crate::found;
-use crate::ledger::{KnownTable, Ledger};
+use crate::ledger::Ledger;
 use crate::sql;
 
 /// The system columns every table has, with Stitch's names and meaning

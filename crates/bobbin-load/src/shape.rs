@@ -10,6 +10,7 @@ pub mod column;
 pub mod convert;
 mod envelope;
 pub mod layout;
+pub mod map;
 pub mod name;
 pub mod number;
 pub mod plan;

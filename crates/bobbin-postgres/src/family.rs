@@ -5,8 +5,9 @@ use bobbin_core::catalog::Stream;
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::capabilities::Capabilities;
-use bobbin_load::shape::convert::{Converter, MADE_KEY};
+use bobbin_load::shape::convert::Converter;
 use bobbin_load::shape::layout::{KeyChange, Layout, Loading};
+use bobbin_load::shape::map::{self, KnownTable};
 use bobbin_load::shape::name::{self, Names};
 use bobbin_load::shape::sheet::Known;
 use bobbin_load::shape::tree::{Column, Sub};
@@ -15,7 +16,7 @@ use postgres::Client;
 
 use crate::error::Doing;
 use crate::found;
-use crate::ledger::{KnownTable, Ledger};
+use crate::ledger::Ledger;
 use crate::sql;
 use crate::table::Table;
 
@@ -193,7 +194,6 @@ impl Registry {
         let mut subs: Vec<Sub> = vec![Sub::default()];
         let known = self.known.iter().filter(|known| known.stream == stream.name.as_str());
         subs.extend(known.map(|known| known.sub.clone()).filter(|sub| !sub.is_own()));
-        let leads = leads(stream, &stored);
         let mut tables = Vec::new();
         let mut sheets = Vec::new();
         let mut all_found = Vec::new();
@@ -203,7 +203,7 @@ impl Registry {
                 .filter(|(of, _)| *of == sub)
                 .map(|(_, column)| column.clone())
                 .collect();
-            let lead = lead_of(&leads, &sub);
+            let lead = map::lead(stream, &stored, &sub, CAPABILITIES.name_bytes);
             let (table, sheet, found) = self.table(db, stream, sub, &name, columns, lead, keyed)?;
             tables.push(table);
             sheets.push(sheet);
@@ -323,32 +323,4 @@ fn key_columns(stream: &Stream, stored: &[(Sub, Column)]) -> Vec<String> {
             own.map_or_else(|| name::plain(&[key]), |(_, column)| column.name.clone())
         })
         .collect()
-}
-
-/// The columns that hold a record's key in the tables of its arrays.
-fn leads(stream: &Stream, stored: &[(Sub, Column)]) -> Vec<(String, ColumnType)> {
-    if stream.key.is_empty() {
-        return vec![(MADE_KEY.to_owned(), ColumnType::Text)];
-    }
-    let own = |key: &String| {
-        stored.iter().find(|(sub, column)| {
-            sub.is_own() && column.primary && column.path == std::slice::from_ref(key)
-        })
-    };
-    let found = stream.key.iter().filter_map(own);
-    found.map(|(_, column)| (column.name.clone(), column.ty)).collect()
-}
-
-fn lead_of(keys: &[(String, ColumnType)], sub: &Sub) -> Vec<(String, ColumnType)> {
-    let made = |(name, _): &&(String, ColumnType)| name == MADE_KEY;
-    if sub.is_own() {
-        return keys.iter().filter(made).cloned().collect();
-    }
-    let limit = CAPABILITIES.name_bytes;
-    let mut lead: Vec<(String, ColumnType)> =
-        keys.iter().map(|(key, ty)| (name::source_key(key, limit), *ty)).collect();
-    lead.extend(
-        (0..sub.depth()).map(|level| (format!("_sdc_level_{level}_id"), ColumnType::BigInt)),
-    );
-    lead
 }

@@ -6,6 +6,7 @@ use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_load::shape::batch::RejectedRow;
+use bobbin_load::shape::map::{KnownTable, newer, read, write};
 use bobbin_load::shape::tree::{Column, Sub};
 use bobbin_load::shape::types::ColumnType;
 use jiff::Timestamp;
@@ -419,31 +420,4 @@ impl Ledger {
         .doing("cannot write the column map")?;
         Ok(())
     }
-}
-
-/// A table as it is remembered.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownTable {
-    pub(crate) stream: String,
-    pub(crate) sub: Sub,
-    pub(crate) name: String,
-    /// The stream's key when the table was made; none in a table that only grows.
-    pub(crate) key: Option<Vec<String>>,
-    /// The version its rows belong to, when it is replaced as a whole.
-    pub(crate) version: Option<i64>,
-}
-
-fn write<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| Error::bug("a path cannot be written").caused_by(error))
-}
-
-fn read<T: serde::de::DeserializeOwned>(text: &str, name: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|_| newer(name))
-}
-
-fn newer(name: &str) -> Error {
-    Error::config("the map of tables and columns holds an entry of a newer bobbin")
-        .with("name", name)
-        .hint("use that version of bobbin or a later one")
 }

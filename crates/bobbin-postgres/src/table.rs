@@ -4,6 +4,7 @@ use bobbin_core::id::StreamName;
 use bobbin_core::{Error, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::{Batch, Lead};
+use bobbin_load::shape::map::KnownTable;
 use bobbin_load::shape::name;
 use bobbin_load::shape::tree::{Column, Sub};
 use bobbin_load::shape::types::ColumnType;
@@ -11,7 +12,7 @@ use postgres::Client;
 
 use crate::error::Doing;
 use crate::family::CAPABILITIES;
-use crate::ledger::{KnownTable, Ledger};
+use crate::ledger::Ledger;
 use crate::sql;
 
 /// The most columns an index of PostgreSQL has.
