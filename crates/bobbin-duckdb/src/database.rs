@@ -48,6 +48,8 @@ struct Shared {
     block_kib: u64,
     /// Kibibytes beyond the limit for what DuckDB cannot put aside.
     room: Mutex<Room>,
+    /// Open rounds whose rows stay in DuckDB's hands until they are committed.
+    holding: Mutex<u32>,
     /// Last, because the list may only forget the file once it is closed.
     entry: Entry,
 }
@@ -98,6 +100,7 @@ impl Database {
             memory_limit_mb,
             block_kib: block_bytes / 1024,
             room: Mutex::new(Room { kib: 0, limit_mib: memory_limit_mb }),
+            holding: Mutex::new(0),
             entry: Entry(path.clone()),
         });
         open.insert(path, Arc::downgrade(&shared));
@@ -163,6 +166,29 @@ impl Database {
         Ok(true)
     }
 
+    /// From now on rows of open transactions are not written to the file before they are committed;
+    /// what does not fit in memory goes to the temporary directory.
+    ///
+    /// `DuckDB` 1.5.6 writes each row group that a transaction has filled, and counts the memory that
+    /// frees. Adding a column to the table makes it lose count, and it ends the transaction and
+    /// invalidates the file at one of the next row groups (duckdb pull request 25724). So a round
+    /// calls this before it adds a column to a table in which it has filled one.
+    pub(crate) fn hold_rows(&self, db: &Connection) -> Result<()> {
+        let mut holding = self.shared.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        if *holding == 0 {
+            write_early(db, false)?;
+        }
+        *holding += 1;
+        Ok(())
+    }
+
+    /// Takes [`hold_rows`](Self::hold_rows) back.
+    pub(crate) fn release_rows(&self, db: &Connection) -> Result<()> {
+        let mut holding = self.shared.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        *holding = holding.saturating_sub(1);
+        if *holding == 0 { write_early(db, true) } else { Ok(()) }
+    }
+
     /// Closes and opens the file, unless others in this process use it. DuckDB keeps track in
     /// memory of all it wrote since it opened a file, some 25 MB per million rows.
     pub(crate) fn reopen(&self, db: &Connection, widest: usize) -> Result<()> {
@@ -215,6 +241,11 @@ impl Database {
     pub(crate) fn wal_bytes(&self) -> u64 {
         beside(&self.shared.entry.0, ".wal").metadata().map_or(0, |file| file.len())
     }
+}
+
+fn write_early(db: &Connection, early: bool) -> Result<()> {
+    db.execute_batch(&format!("SET enable_optimistic_write = {early}"))
+        .doing("cannot tell DuckDB when to write rows")
 }
 
 fn set_memory(db: &Connection, mib: u32) -> Result<()> {

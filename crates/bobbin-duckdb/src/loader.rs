@@ -62,6 +62,8 @@ pub(crate) struct DuckDbLoader {
     room_kib: FxHashMap<StreamName, u64>,
     /// Columns of the widest table written to.
     widest: usize,
+    /// Whether the open round has its rows held.
+    holds: bool,
 }
 
 /// What is in the open transaction.
@@ -106,6 +108,7 @@ impl DuckDbLoader {
             rows: 0,
             room_kib: FxHashMap::default(),
             widest: 0,
+            holds: false,
         })
     }
 
@@ -174,6 +177,7 @@ impl DuckDbLoader {
             database: &self.database,
             room_kib: &mut self.room_kib,
             widest: &mut self.widest,
+            holds: &mut self.holds,
             clock: &*self.clock,
             received,
             turn,
@@ -292,6 +296,7 @@ impl Loader for DuckDbLoader {
             .and_then(|()| if self.trimmed { Ok(()) } else { self.ledger.trim(&self.db) });
         bobbin_core::crash::point("rows-written");
         let done = recorded
+            .and_then(|()| self.release())
             .and_then(|()| self.db.execute_batch("COMMIT").doing("cannot commit the round"));
         if let Err(error) = done {
             self.round = Some(Round { broken: true, ..round });
@@ -317,6 +322,7 @@ impl Loader for DuckDbLoader {
             return Ok(());
         }
         let ended = self.end_transaction();
+        self.release()?;
         self.give_room_back()?;
         ended
     }
@@ -340,6 +346,10 @@ impl DuckDbLoader {
         }
     }
 
+    fn release(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.holds) { self.database.release_rows(&self.db) } else { Ok(()) }
+    }
+
     fn give_room_back(&mut self) -> Result<bool> {
         let kib = self.room_kib.drain().map(|(_, kib)| kib).sum();
         self.database.change_room(&self.db, kib, 0)
@@ -349,6 +359,7 @@ impl DuckDbLoader {
 impl Drop for DuckDbLoader {
     fn drop(&mut self) {
         // Others in this process may go on with the same file.
+        let _ = self.release();
         let _ = self.give_room_back();
     }
 }

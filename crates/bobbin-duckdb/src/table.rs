@@ -86,6 +86,8 @@ pub(crate) struct Table {
 pub(crate) struct Open {
     /// Rows it appended so far, which numbers them.
     pub(crate) appended: i64,
+    /// The same, also where they gather beside the table.
+    pub(crate) written: u64,
     /// Rows it had appended when the segment at hand began.
     pub(crate) mark: i64,
     /// Row ids of earlier transactions' rows that it replaces.

@@ -12,7 +12,7 @@ use duckdb::Connection;
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
-use crate::database::Database;
+use crate::database::{Database, ROW_GROUP};
 use crate::family::{Family, Registry};
 use crate::ledger::Ledger;
 use crate::merge::Touched;
@@ -30,6 +30,8 @@ pub(crate) struct Work<'a> {
     pub(crate) room_kib: &'a mut FxHashMap<StreamName, u64>,
     /// Columns of the widest table written to.
     pub(crate) widest: &'a mut usize,
+    /// Whether the open round has its rows held.
+    pub(crate) holds: &'a mut bool,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) received: Timestamp,
     /// The version of the segment's rows.
@@ -148,10 +150,15 @@ impl Work<'_> {
         let mut writer = desk.writers[at].take();
         if !table.exists || !batch.new.is_empty() || !batch.renamed.is_empty() {
             let active = writer.take().map(|writer| writer.union(batch));
+            if table.open.written >= u64::from(ROW_GROUP) && !*self.holds {
+                self.database.hold_rows(desk.db)?;
+                *self.holds = true;
+            }
             self.written.changes.extend(table.grow(desk.db, self.ledger, batch)?);
             let active = active.unwrap_or_else(|| positions(batch));
             writer = Some(Writer::new(desk.db, table, active)?);
         }
+        table.open.written += batch.rows as u64;
         if !table.beside {
             table.open.appended += batch.rows as i64;
         }

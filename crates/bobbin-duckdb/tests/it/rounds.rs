@@ -203,3 +203,54 @@ fn a_load_that_failed_cannot_be_committed() {
     assert_eq!(place.one("SELECT count(*) FROM crm.things"), "5000");
     assert_eq!(place.open("2").recover().unwrap().state, Some(state("right")));
 }
+
+/// `DuckDB` 1.5.6 loses count of a transaction's own rows in a table to which a column is added after
+/// it wrote some of them to disk, and invalidates the open file (duckdb pull request 25724).
+#[test]
+fn a_column_may_come_late_in_a_long_round() {
+    let count = 60_000;
+    let stream = stream();
+    for (n, at) in [17_000, 20_000, 33_000, 40_000].into_iter().enumerate() {
+        let mut place = Place::of_tables();
+        place.renew(&format!("late-{n}"));
+        let records: Vec<(i64, String)> = (0..count)
+            .map(|i| {
+                let late =
+                    if i % at == at - 1 { format!(r#","late_{i}":{i}"#) } else { String::new() };
+                let items: Vec<String> =
+                    (0..3).map(|k| format!(r#"{{"k":{k},"words":"word {i}"{late}}}"#)).collect();
+                (
+                    i,
+                    format!(
+                        r#"{{"id":"{i}","rev":1,"name":"n{i}","items":[{}]{late}}}"#,
+                        items.join(",")
+                    ),
+                )
+            })
+            .collect();
+        let mut loader = place.open("1");
+        let text = crate::support::lines(&records);
+        let receipt = load(&mut loader, &stream, "1", 1, &text).unwrap();
+        assert_eq!(receipt.loaded, count as u64);
+        loader.commit(None).unwrap();
+        // What a machine that stops here and now leaves.
+        let mut crashed = Place::of_tables();
+        for file in [place.path.clone(), place.path.with_extension("duckdb.wal")] {
+            std::fs::copy(&file, crashed.directory.path().join(file.file_name().unwrap())).unwrap();
+        }
+        crashed.renew(&format!("late-{n}"));
+        loader.finish().unwrap();
+        let items = count * 3;
+        let i = at - 1;
+        for place in [&place, &crashed] {
+            let sums = "SELECT count(*), count(DISTINCT id), count(name) FROM crm.things";
+            assert_eq!(place.texts(sums), [format!("{count} | {count} | {count}")], "{at}");
+            let sums = "SELECT count(*), count(DISTINCT words), sum(k) FROM crm.things__items";
+            assert_eq!(place.texts(sums), [format!("{items} | {count} | {items}")], "{at}");
+            let late = format!("SELECT count(late_{i}), sum(late_{i}) FROM crm.things__items");
+            assert_eq!(place.texts(&late), [format!("3 | {}", i * 3)], "{at}");
+            let late = format!("SELECT count(late_{i}), sum(late_{i}) FROM crm.things");
+            assert_eq!(place.texts(&late), [format!("1 | {i}")], "{at}");
+        }
+    }
+}

@@ -20,15 +20,14 @@ use crate::replica::{Mode, Replica, Table};
 pub(crate) struct File {
     directory: tempfile::TempDir,
     mode: Mode,
-    configure: fn(&mut Config),
     /// Open between two sessions: opening a file of hundreds of tables takes its time.
     reader: RefCell<Option<Connection>>,
 }
 
 impl File {
-    pub(crate) fn new(mode: Mode, configure: fn(&mut Config)) -> Self {
+    pub(crate) fn new(mode: Mode) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self { directory, mode, configure, reader: RefCell::default() }
+        Self { directory, mode, reader: RefCell::default() }
     }
 
     fn path(&self) -> PathBuf {
@@ -53,7 +52,7 @@ impl Replica for File {
     fn open(&self, job: &str) -> Box<dyn Loader> {
         self.reader.take();
         let mut config = Config::new(self.path());
-        (self.configure)(&mut config);
+        (self.mode.duckdb)(&mut config);
         let cancel = Cancel::new();
         let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
         DuckDb::new(config).open(&cx, &"crm".into(), &job.into()).unwrap()

@@ -20,8 +20,7 @@ use bobbin_proof::whole::Whole;
 pub(crate) struct Mode {
     /// Part of the snapshots' names.
     pub(crate) name: &'static str,
-    /// None where DuckDB is left out.
-    pub(crate) duckdb: Option<fn(&mut bobbin_duckdb::Config)>,
+    pub(crate) duckdb: fn(&mut bobbin_duckdb::Config),
     pub(crate) postgres: fn(&mut bobbin_postgres::Config),
     pub(crate) rules: fn(Rules) -> Rules,
 }
@@ -30,14 +29,13 @@ pub(crate) struct Mode {
 pub(crate) const MODES: &[Mode] = &[
     Mode {
         name: "lists",
-        duckdb: Some(|_| ()),
+        duckdb: |_| (),
         postgres: |config| config.layout.arrays = Arrays::Columns,
         rules: |rules| rules,
     },
     Mode {
         name: "tables",
-        // DUCKDB LEFT OUT: theme `arrays` ends in a fatal error of its library (perhaps duckdb#25724).
-        duckdb: None,
+        duckdb: |config| config.layout.arrays = Arrays::Tables,
         postgres: |config| config.layout.arrays = Arrays::Tables,
         rules: |rules| Rules { items_are_rows: true, ..rules },
     },
@@ -79,9 +77,7 @@ pub(crate) trait Replica {
 /// Both destinations in every mode.
 pub(crate) fn each(mut run: impl FnMut(&mut dyn Replica, Mode)) {
     for mode in MODES {
-        if let Some(configure) = mode.duckdb {
-            run(&mut crate::duckdb::File::new(*mode, configure), *mode);
-        }
+        run(&mut crate::duckdb::File::new(*mode), *mode);
         run(&mut crate::postgres::Base::new(*mode), *mode);
     }
 }
