@@ -20,11 +20,17 @@ use crate::ledger::Ledger;
 use crate::sql;
 use crate::table::{Place, Table};
 
+/// Most columns of a table unless a person says otherwise. `DuckDB` takes many more, but an open round
+/// holds 200 KiB of memory for each, and adding a column copies what is known of all others until the
+/// round's end: 1,500 new ones take a gigabyte.
+const MOST_COLUMNS: usize = 250;
+
 /// `DuckDB` has hardly any limits. A record's text is kept where a table may have no name.
 pub(crate) fn capabilities(layout: Layout) -> Capabilities {
     Capabilities {
         // DuckDB's own column; one of ours by that name would hide it from the merge.
         reserved: &["rowid"],
+        columns: MOST_COLUMNS,
         keep_records: layout.naming == Naming::Stitch,
         ..Capabilities::default()
     }

@@ -19,4 +19,5 @@ pub mod reader;
 pub mod schema;
 pub mod state;
 pub mod target;
+mod waiting;
 pub mod writer;

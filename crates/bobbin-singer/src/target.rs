@@ -1,11 +1,11 @@
 //! A Singer target over any destination: messages in, states out for what is durable.
 //!
-//! Records wait in memory until there are enough of them, until they are old, until the input ends
-//! or a stop is asked for; then all of them become durable in one transaction, and the latest state
-//! before them is printed. So no printed state ever runs ahead, and nothing is kept on disk.
+//! Records wait until there are enough of them, until they are old, until the input ends or a stop is
+//! asked for; then all of them become durable in one transaction, and the latest state before them is
+//! printed. So no printed state ever runs ahead, and nothing outlives the process but what is loaded.
 
 use std::collections::HashMap;
-use std::io::{Cursor, Read, Write};
+use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,9 +25,10 @@ use crate::batch::Batch;
 use crate::lines;
 use crate::message;
 use crate::reader::{self, Message, RecordText};
+use crate::waiting::Lines;
 
-/// Bytes of waiting records after which they are made durable.
-const MOST_BYTES: usize = 48 << 20;
+/// Bytes of waiting records after which they are made durable, wherever they go.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// How old a waiting record may get.
 const MOST_AGE: Duration = Duration::from_mins(1);
@@ -70,7 +71,7 @@ impl Target<'_> {
         output: &mut dyn Write,
         cx: &Context<'_>,
     ) -> Result<Summary> {
-        let (sender, blocks) = sync_channel(4);
+        let (sender, blocks) = sync_channel(1);
         thread::Builder::new()
             .name("input".to_owned())
             .spawn(move || read(input, &sender))
@@ -94,7 +95,7 @@ fn read(input: Box<dyn Read + Send>, blocks: &SyncSender<Result<Vec<u8>>>) {
 /// One stream's waiting records.
 struct Waiting {
     stream: Stream,
-    lines: Vec<u8>,
+    lines: Lines,
     records: u64,
     rejected: u64,
     /// Of all its records: those of another version wait until these are durable.
@@ -105,7 +106,14 @@ struct Waiting {
 
 impl Waiting {
     fn new(stream: Stream) -> Self {
-        Self { stream, lines: Vec::new(), records: 0, rejected: 0, version: None, activates: false }
+        Self {
+            stream,
+            lines: Lines::default(),
+            records: 0,
+            rejected: 0,
+            version: None,
+            activates: false,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -122,7 +130,7 @@ struct Session<'a> {
     streams: HashMap<StreamName, Waiting>,
     /// In the order they were first met.
     order: Vec<StreamName>,
-    bytes: usize,
+    bytes: u64,
     records: u64,
     since: Option<Instant>,
     segments: u64,
@@ -315,14 +323,15 @@ impl<'a> Session<'a> {
                 return self.set_aside(stream, record, &reason, extracted, version);
             }
         };
-        self.line_of(stream, extracted, version, |waiting| {
+        self.line_of(stream, extracted, version, |lines| {
             let rest = record[1..].trim_start();
             if !rest.starts_with('}') {
-                waiting.lines.push(b',');
+                lines.line().push(b',');
             }
-            waiting.lines.extend_from_slice(rest.as_bytes());
-            waiting.records += 1;
-        })
+            lines.append(rest.as_bytes())
+        })?;
+        self.waiting(" RECORD", stream, version)?.records += 1;
+        self.flush_when_full()
     }
 
     /// A record that cannot be taken, with its reason.
@@ -334,14 +343,17 @@ impl<'a> Session<'a> {
         extracted: Option<Timestamp>,
         version: Option<i64>,
     ) -> Result<()> {
-        self.line_of(stream, extracted, version, |waiting| {
-            waiting.lines.extend_from_slice(b",\"_sdc_rejected\":{\"reason\":");
-            write_string(&mut waiting.lines, reason);
-            waiting.lines.extend_from_slice(b",\"record\":");
-            write_string(&mut waiting.lines, record);
-            waiting.lines.extend_from_slice(b"}}");
-            waiting.rejected += 1;
-        })
+        self.line_of(stream, extracted, version, |lines| {
+            let line = lines.line();
+            line.extend_from_slice(b",\"_sdc_rejected\":{\"reason\":");
+            write_string(line, reason);
+            line.extend_from_slice(b",\"record\":");
+            write_string(line, record);
+            line.extend_from_slice(b"}}");
+            Ok(())
+        })?;
+        self.waiting(" RECORD", stream, version)?.rejected += 1;
+        self.flush_when_full()
     }
 
     /// Adds a line to those that wait (`segment.rs` of the core has its form).
@@ -350,26 +362,37 @@ impl<'a> Session<'a> {
         stream: &StreamName,
         extracted: Option<Timestamp>,
         version: Option<i64>,
-        rest: impl FnOnce(&mut Waiting),
+        rest: impl FnOnce(&mut Lines) -> Result<()>,
     ) -> Result<()> {
         let extracted = extracted.unwrap_or_else(|| self.cx.clock.now());
         let sequence = self.sequence;
         let waiting = self.waiting(" RECORD", stream, version)?;
         waiting.version = version;
-        let start = waiting.lines.len();
-        waiting.lines.extend_from_slice(b"{\"_sdc_extracted_at\":\"");
-        waiting.lines.extend_from_slice(message::instant(extracted).as_bytes());
-        waiting.lines.extend_from_slice(format!("\",\"_sdc_sequence\":{sequence}").as_bytes());
-        rest(waiting);
-        waiting.lines.push(b'\n');
-        let added = waiting.lines.len() - start;
+        let lines = &mut waiting.lines;
+        let start = lines.bytes();
+        let line = lines.line();
+        line.extend_from_slice(b"{\"_sdc_extracted_at\":\"");
+        line.extend_from_slice(message::instant(extracted).as_bytes());
+        line.extend_from_slice(format!("\",\"_sdc_sequence\":{sequence}").as_bytes());
+        if let Err(error) = rest(lines).and_then(|()| lines.end_line()) {
+            // The lines before it are whole, and can be loaded before the run ends.
+            lines.cut(start);
+            return Err(error);
+        }
+        let added = lines.bytes() - start;
         self.sequence += 1;
         self.records += 1;
         self.summary.received += 1;
         self.bytes += added;
         self.since.get_or_insert_with(Instant::now);
-        let most = self.target.destination.rows_per_commit().max(1);
-        if self.bytes >= MOST_BYTES || self.records >= most { self.flush() } else { Ok(()) }
+        Ok(())
+    }
+
+    fn flush_when_full(&mut self) -> Result<()> {
+        let destination = self.target.destination;
+        let full = self.records >= destination.rows_per_commit().max(1)
+            || self.bytes >= destination.bytes_per_commit().min(MOST_BYTES);
+        if full { self.flush() } else { Ok(()) }
     }
 
     /// Makes everything that waits durable and prints the state that covers it.
@@ -392,13 +415,13 @@ impl<'a> Session<'a> {
                     }
                     Err(error) => {
                         // What could not be written must not be tried again at the end.
-                        self.forget();
+                        self.forget()?;
                         self.state = None;
                         return Err(destinations(error));
                     }
                 }
             }
-            self.forget();
+            self.forget()?;
         }
         self.print_state()
     }
@@ -407,7 +430,8 @@ impl<'a> Session<'a> {
         let mut now = Summary::default();
         let mut notices = Vec::new();
         for name in &self.order {
-            let Some(waiting) = self.streams.get(name).filter(|waiting| !waiting.is_empty()) else {
+            let Some(waiting) = self.streams.get_mut(name).filter(|waiting| !waiting.is_empty())
+            else {
                 continue;
             };
             self.segments += 1;
@@ -416,12 +440,12 @@ impl<'a> Session<'a> {
                 stream: name.clone(),
                 records: waiting.records,
                 rejected: waiting.rejected,
-                bytes: waiting.lines.len() as u64,
+                bytes: waiting.lines.bytes(),
                 version: waiting.version,
                 activates: waiting.activates,
                 state: None,
             };
-            let mut lines = Cursor::new(waiting.lines.as_slice());
+            let mut lines = waiting.lines.read()?;
             let receipt = self.loader.load(&waiting.stream, &segment, &mut lines)?;
             now.loaded += receipt.loaded;
             now.superseded += receipt.superseded;
@@ -449,9 +473,9 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn forget(&mut self) {
+    fn forget(&mut self) -> Result<()> {
         for waiting in self.streams.values_mut() {
-            waiting.lines.clear();
+            waiting.lines.clear()?;
             waiting.records = 0;
             waiting.rejected = 0;
             waiting.version = None;
@@ -460,6 +484,7 @@ impl<'a> Session<'a> {
         self.bytes = 0;
         self.records = 0;
         self.since = None;
+        Ok(())
     }
 
     fn print_state(&mut self) -> Result<()> {

@@ -6,6 +6,9 @@
 //! Segments have as many records as the destination commits best, each is a round of its own.
 #![allow(missing_docs, reason = "a measuring aid")]
 
+#[path = "../src/memory.rs"]
+mod memory;
+
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -28,6 +31,7 @@ const USAGE: &str = "usage: load postgres <host> <database> <schema> <columns|ta
        load duckdb <database> <schema> <file>";
 
 fn main() -> Result<(), Box<dyn Error>> {
+    memory::give_back();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (destination, schema, file): (Box<dyn Destination>, _, _) = match words.as_slice() {
@@ -45,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut input = BufReader::with_capacity(1 << 18, File::open(file)?);
     let rows = destination.rows_per_commit();
+    let bytes = destination.bytes_per_commit();
     let cancel = Cancel::new();
     let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
     let stream = conversations()?;
@@ -65,16 +70,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             activates: false,
             state: None,
         };
-        let mut lines = TakeLines { inner: &mut input, left: rows };
+        let mut lines = TakeLines { inner: &mut input, left: rows, bytes };
+        if lines.fill_buf()?.is_empty() {
+            break;
+        }
         let receipt = loader.load(&stream, &segment, &mut lines)?;
-        let ended = lines.left > 0;
         loaded += receipt.loaded;
         superseded += receipt.superseded;
         rejected += receipt.rejected;
         loader.commit(Some(&State::default()))?;
-        if ended {
-            break;
-        }
     }
     let seconds = start.elapsed().as_secs_f64();
     loader.finish()?;
@@ -85,10 +89,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A reader that ends after some lines.
+/// A reader that ends after some lines, or the first of them that has it all.
 struct TakeLines<'a> {
     inner: &'a mut dyn BufRead,
     left: u64,
+    /// Bytes after which the line at hand is the last.
+    bytes: u64,
 }
 
 impl Read for TakeLines<'_> {
@@ -112,8 +118,9 @@ impl BufRead for TakeLines<'_> {
             && count > 0
             && buffer.get(count - 1) == Some(&b'\n')
         {
-            self.left -= 1;
+            self.left = if self.bytes <= count as u64 { 0 } else { self.left - 1 };
         }
+        self.bytes = self.bytes.saturating_sub(count as u64);
         self.inner.consume(count);
     }
 }

@@ -1,12 +1,12 @@
 //! Writes made-up conversations to standard output, for measuring loaders: about 1.3 KB, 105 fields and
 //! three array items each, a third of the fields null.
 //!
-//! `make_records <segment|singer> <count> [--first N] [--step N] [--rev N] [--ids FILE] [--large]`
+//! `make_records <segment|singer> <count> [--first N] [--step N] [--rev N] [--ids FILE] [--long] [--wide]`
 //!
 //! Records are numbered from `--first` in steps of `--step`; a number always gives the same key, and
 //! with `--rev` the same record. The first records take the keys in `--ids`, where given.
-//! `--large` adds records of 10 MB and of 5,000 fields. Numbers give keys that grow with time, as
-//! Kustomer's do.
+//! `--long` makes ten of the records 10 MB large, `--wide` a hundred of them 5,000 fields wide,
+//! `--large` does both. Numbers give keys that grow with time, as Kustomer's do.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,7 +24,8 @@ fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let singer = arguments.next().expect("segment or singer") == "singer";
     let count: u64 = arguments.next().and_then(|n| n.parse().ok()).expect("how many records");
-    let (mut first, mut step, mut rev, mut large) = (0, 1, 1, false);
+    let (mut first, mut step, mut rev) = (0, 1, 1);
+    let (mut long, mut wide) = (false, false);
     let mut ids = Vec::new();
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().expect("a value");
@@ -33,7 +34,9 @@ fn main() -> io::Result<()> {
             "--step" => step = value().parse().expect("a number"),
             "--rev" => rev = value().parse().expect("a number"),
             "--ids" => ids = std::fs::read_to_string(value())?.lines().map(str::to_owned).collect(),
-            "--large" => large = true,
+            "--large" => (long, wide) = (true, true),
+            "--long" => long = true,
+            "--wide" => wide = true,
             other => panic!("unknown option {other}"),
         }
     }
@@ -68,8 +71,11 @@ fn main() -> io::Result<()> {
             );
         }
         conversation(&mut line, &id, row, rev);
-        if large {
-            grow(&mut line, n, count);
+        if long && n % (count / 10).max(1) == 7 {
+            lengthen(&mut line);
+        }
+        if wide && n % (count / 100).max(1) == 9 {
+            widen(&mut line, n);
         }
         line.push_str(if singer { "}}\n" } else { "}\n" });
         out.write_all(line.as_bytes())?;
@@ -77,15 +83,15 @@ fn main() -> io::Result<()> {
     out.flush()
 }
 
-/// Makes ten records some 10 MB large and a hundred 5,000 fields wide.
-fn grow(line: &mut String, n: u64, count: u64) {
-    if n % (count / 10).max(1) == 7 {
-        let _ = write!(line, ",\"transcript\":\"{}\"", "a long text, ".repeat(10_000_000 / 13));
-    }
-    if n % (count / 100).max(1) == 9 {
-        for field in 0..5_000 {
-            let _ = write!(line, ",\"answer{field}\":\"{}\"", field + n);
-        }
+/// Makes a record some 10 MB large.
+fn lengthen(line: &mut String) {
+    let _ = write!(line, ",\"transcript\":\"{}\"", "a long text, ".repeat(10_000_000 / 13));
+}
+
+/// Makes a record 5,000 fields wider.
+fn widen(line: &mut String, n: u64) {
+    for field in 0..5_000 {
+        let _ = write!(line, ",\"answer{field}\":\"{}\"", field + n);
     }
 }
 

@@ -7,6 +7,7 @@
 mod cli;
 mod config;
 mod exit;
+mod memory;
 mod print;
 mod progress;
 mod registry;
@@ -18,6 +19,7 @@ use bobbin_singer::process::leash;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    memory::give_back();
     if std::env::args_os().nth(1).is_some_and(|word| word == leash::WORD) {
         // A child of ours on its way to becoming a foreign program.
         eprintln!("CRITICAL {}", leash::hold(std::env::args_os().skip(2)));

@@ -183,7 +183,8 @@ fn f83_a_table_changed_beyond_repair_stops_alone() {
 
 #[test]
 fn a_table_can_get_very_wide() {
-    let place = Place::new();
+    let mut place = Place::new();
+    place.layout.max_columns = Some(1_600);
     let stream = stream();
     let wide: Vec<String> = (0..5000).map(|n| format!("\"f{n}\":{n}")).collect();
     let record = format!("{{\"id\":\"a\",{}}}", wide.join(","));
@@ -197,6 +198,12 @@ fn a_table_can_get_very_wide() {
     assert_eq!(place.one("SELECT count(*) FROM crm.things"), "3");
     assert_eq!(place.one("SELECT f10 FROM crm.things WHERE id = 'a'"), "10");
     assert_eq!(place.one("SELECT _sdc_extra->>'f4999' FROM crm.things WHERE id = 'a'"), "4999");
+    let columns = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'things'";
+    assert_eq!(
+        place.one(columns),
+        (1_600 + 1 + 5).to_string(),
+        "with _sdc_extra and those of all tables"
+    );
 }
 
 #[test]

@@ -23,7 +23,6 @@ pub struct Capabilities {
 }
 
 impl Default for Capabilities {
-    /// Tables get slow to read and write beyond some thousand columns.
     fn default() -> Self {
         Self {
             name_bytes: 255,

@@ -95,6 +95,10 @@ impl Converter {
         if known.first().is_none_or(|known| !known.sub.is_own()) {
             known.insert(0, Known::default());
         }
+        let capabilities = Capabilities {
+            columns: layout.max_columns.unwrap_or(capabilities.columns),
+            ..capabilities
+        };
         let sheet = |known| Sheet::new(known, &capabilities, layout);
         let mut converter = Self {
             fields: stream.fields.clone(),

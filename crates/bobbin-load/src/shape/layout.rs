@@ -16,6 +16,9 @@ pub struct Layout {
     pub split: Split,
     /// What happens to a table whose stream has another key than the table (C23).
     pub key_change: KeyChange,
+    /// Most columns of a table, or the destination's own number. Undeclared fields beyond it go to one
+    /// JSON column; declared ones always have theirs.
+    pub max_columns: Option<usize>,
 }
 
 /// Where arrays go (`stitch-behaviour.md` 7.4).
@@ -72,6 +75,7 @@ impl Default for Layout {
             loading: Loading::Upsert,
             split: Split::KeepsName,
             key_change: KeyChange::Stops,
+            max_columns: None,
         }
     }
 }

@@ -19,6 +19,7 @@ const TABLES: Layout = Layout {
     loading: Loading::Upsert,
     split: Split::KeepsName,
     key_change: bobbin_load::shape::layout::KeyChange::Stops,
+    max_columns: None,
 };
 
 fn converter(stream: &Stream, layout: Layout) -> Converter {

@@ -6,8 +6,8 @@ use bobbin_load::shape::layout::{Arrays, KeyChange, Layout, Loading, Naming, Spl
 use crate::config::Part;
 
 /// The settings' names.
-pub(crate) const KEYS: [&str; 5] =
-    ["arrays", "naming", "load_mode", "keep_original_name", "on_key_change"];
+pub(crate) const KEYS: [&str; 6] =
+    ["arrays", "naming", "load_mode", "keep_original_name", "on_key_change", "max_columns"];
 
 /// The layout of a destination whose own is `default`.
 pub(crate) fn layout(part: &Part, default: Layout) -> Result<Layout> {
@@ -38,6 +38,20 @@ pub(crate) fn layout(part: &Part, default: Layout) -> Result<Layout> {
     }
     if choice(part, "on_key_change", &["stop", "append"])? == Some(1) {
         layout.key_change = KeyChange::Appends;
+    }
+    // PostgreSQL's tables end at 1,600, with those of bobbin and of people.
+    let most = if part.kind == "postgres" { 1_500 } else { 10_000 };
+    match part.settings.get("max_columns") {
+        None => {}
+        Some(toml::Value::Integer(columns)) if (1..=most).contains(columns) => {
+            layout.max_columns = usize::try_from(*columns).ok();
+        }
+        Some(_) => {
+            return Err(Error::config(format!(
+                "`max_columns` of destination `{}` is no number from 1 to {most}",
+                part.name
+            )));
+        }
     }
     Ok(layout)
 }

@@ -34,7 +34,7 @@ fn postgres(bench: &Bench<'_>) -> Result<(), String> {
     bench.load(&to, "seed.ndjson")?;
     // Rows as they are loaded, to make others of.
     let tables = server.psql(&format!(
-        "SELECT relname, CASE relname WHEN '{TABLE}' THEN 'id' ELSE '_sdc_source_key_id' END,
+        "SELECT quote_ident(relname), CASE relname WHEN '{TABLE}' THEN 'id' ELSE '_sdc_source_key_id' END,
              string_agg(quote_ident(attname), ', ' ORDER BY attnum) FILTER
                  (WHERE attname NOT IN ('id', '_sdc_source_key_id', '_sdc_sequence'))
          FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0

@@ -46,6 +46,9 @@ const KEY_CHANGE: Setting = Setting::text(
     "`stop`, or `append` from then on, when a stream's key changes.",
 );
 
+const MAX_COLUMNS: Setting =
+    number("max_columns", "Most columns of a table; undeclared fields beyond go to one of JSON.");
+
 const KINDS: [Kind; 2] = [
     Kind {
         name: "duckdb",
@@ -62,6 +65,7 @@ const KINDS: [Kind; 2] = [
             LOAD_MODE,
             KEEP_NAME,
             KEY_CHANGE,
+            MAX_COLUMNS,
             number("memory_limit_mb", "Memory that DuckDB may use, in MB."),
             number("threads", "Threads that DuckDB may use."),
             number("rows_per_commit", "Records that are committed together."),
@@ -88,6 +92,7 @@ const KINDS: [Kind; 2] = [
             LOAD_MODE,
             KEEP_NAME,
             KEY_CHANGE,
+            MAX_COLUMNS,
             number("rows_per_commit", "Records that are committed together."),
             number("connect_timeout_seconds", "How long connecting may take."),
             number("statement_timeout_seconds", "How long a statement may take."),
