@@ -28,11 +28,6 @@ pub trait Destination: Send + Sync {
         50_000
     }
 
-    /// Bytes of records after which a segment is sealed and a round committed, though it has fewer rows.
-    fn bytes_per_commit(&self) -> u64 {
-        128 << 20
-    }
-
     /// Opens a session that alone may write this connection's tables until it is dropped.
     fn open(
         &self,

@@ -5,6 +5,21 @@ use serde::{Deserialize, Serialize};
 use crate::id::{SegmentId, StreamName};
 use crate::state::State;
 
+/// The weight at which a segment is sealed and a round committed, though it has few rows.
+pub const MOST_WEIGHT: u64 = 128 << 20;
+
+/// Bytes from which a line is long.
+const LONG: u64 = 64 << 10;
+
+/// What a line of so many bytes counts towards [`MOST_WEIGHT`].
+///
+/// A long one counts fourfold: while it is loaded there are several copies of it, and a database holds
+/// what it cannot put aside until the round is committed. So a round may have many usual records and
+/// no more than three of 10 MB.
+pub fn weight(bytes: u64) -> u64 {
+    if bytes < LONG { bytes } else { bytes.saturating_mul(4) }
+}
+
 /// One sealed run of records of one stream.
 ///
 /// Its bytes are newline-delimited JSON as in [`crate::record::Records`], each object led by two
@@ -23,6 +38,9 @@ pub struct Segment {
     pub rejected: u64,
     /// Bytes of text before compression.
     pub bytes: u64,
+    /// The [`weight`]s of its lines.
+    #[serde(default)]
+    pub weight: u64,
     /// The table version its records belong to ([`crate::record::Records::version`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,

@@ -46,11 +46,6 @@ impl Destination for DuckDb {
         self.config.rows_per_commit
     }
 
-    /// A row group of records of 3 KB; an open round of much longer ones would not fit in memory.
-    fn bytes_per_commit(&self) -> u64 {
-        48 << 20
-    }
-
     fn check(&self, _cx: &Context<'_>, _connection: &ConnectionId) -> Result<Check> {
         let existed = self.config.path.exists();
         let database = Database::open(&self.config, "bobbin_check")?;

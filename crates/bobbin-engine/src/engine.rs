@@ -124,8 +124,7 @@ impl Engine {
     ) -> Result<()> {
         let RunRequest { connection, tap, destination, selection } = request;
         let rows = self.rows_per_commit.unwrap_or_else(|| destination.rows_per_commit()).max(1);
-        let bytes = destination.bytes_per_commit();
-        let rounds = Rounds { records: rows, bytes: self.rounds.bytes.min(bytes), ..self.rounds };
+        let rounds = Rounds { records: rows, ..self.rounds };
         let mut loader = destination.open(&cx, connection, job).map_err(destinations)?;
         let save_state = |state: &State| ledger.save_state(connection, state, cx.clock.now());
         let recovered = resume(cx, &mut *loader, spool, rounds, &save_state, ends)?;
@@ -148,11 +147,8 @@ impl Engine {
             reached: None,
         }));
         let first_sequence = sequence_after(cx.clock.now(), recovered.sequence);
-        let mut writer = spool.writer(
-            job,
-            first_sequence,
-            Limits { records: rows, bytes: self.limits.bytes.min(bytes), ..self.limits },
-        )?;
+        let mut writer =
+            spool.writer(job, first_sequence, Limits { records: rows, ..self.limits })?;
         for stream in &catalog.streams {
             // So that a state after which nothing came finds a stream to travel with.
             bobbin_core::tap::Output::schema(&mut writer, &selection.prune(stream))?;

@@ -11,6 +11,7 @@ use bobbin_core::crash;
 use bobbin_core::destination::{Loader, Receipt};
 use bobbin_core::id::StreamName;
 use bobbin_core::report::{Event, Level};
+use bobbin_core::segment::MOST_WEIGHT;
 use bobbin_core::state::State;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Party, Result};
@@ -22,8 +23,8 @@ use crate::spool::{Sealed, SegmentReader, Spool};
 pub struct Rounds {
     /// After this many records.
     pub records: u64,
-    /// After this much text, in bytes.
-    pub bytes: u64,
+    /// After this weight (`bobbin_core::segment::weight`).
+    pub weight: u64,
     /// After this long since its first segment.
     pub age: Duration,
     /// Wait before a round is tried again after a passing fault; doubled for each further try.
@@ -34,7 +35,7 @@ impl Default for Rounds {
     fn default() -> Self {
         Self {
             records: 50_000,
-            bytes: 128 << 20,
+            weight: MOST_WEIGHT,
             age: Duration::from_secs(20),
             retry_wait: Duration::from_secs(1),
         }
@@ -59,7 +60,7 @@ pub(crate) struct Loading<'a> {
     pub(crate) save_state: &'a dyn Fn(&State) -> Result<()>,
     pub(crate) loaded: Loaded,
     round: Vec<(Sealed, Receipt)>,
-    round_bytes: u64,
+    round_weight: u64,
     round_records: u64,
     since: Option<Instant>,
     /// Set when a segment turned out corrupt: no later state may be committed in this job, since
@@ -91,7 +92,7 @@ impl<'a> Loading<'a> {
             save_state,
             loaded: Loaded::default(),
             round: Vec::new(),
-            round_bytes: 0,
+            round_weight: 0,
             round_records: 0,
             since: None,
             hold_state: false,
@@ -133,12 +134,13 @@ impl<'a> Loading<'a> {
             self.commit()?;
         }
         self.since.get_or_insert_with(Instant::now);
-        self.round_bytes += sealed.segment.bytes;
+        // Segments of an earlier release tell none.
+        self.round_weight += sealed.segment.weight.max(sealed.segment.bytes);
         self.round_records += sealed.segment.records;
         self.load(sealed, 1)?;
         let old = self.since.is_some_and(|since| since.elapsed() >= self.rounds.age);
         let full =
-            self.round_records >= self.rounds.records || self.round_bytes >= self.rounds.bytes;
+            self.round_records >= self.rounds.records || self.round_weight >= self.rounds.weight;
         if full || old { self.commit() } else { Ok(()) }
     }
 
@@ -261,7 +263,7 @@ impl<'a> Loading<'a> {
             crash::point("state-saved");
             self.loaded.state = Some(state);
         }
-        self.round_bytes = 0;
+        self.round_weight = 0;
         self.round_records = 0;
         self.since = None;
         Ok(())

@@ -161,6 +161,7 @@ impl Retry<'_> {
             records: taken.records,
             rejected: 0,
             bytes: taken.lines.len() as u64,
+            weight: taken.lines.len() as u64,
             version: None,
             activates: false,
             state: None,

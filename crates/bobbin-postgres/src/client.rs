@@ -17,6 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::config::{Config, Tls};
 use crate::error::{self, Doing};
 use crate::patience::{Patiently, Plain};
+use crate::tunnel::Tunnel;
 
 /// How much longer than a statement may take its answer may be on the way.
 const ON_THE_WAY: Duration = Duration::from_secs(10);
@@ -26,7 +27,6 @@ pub(crate) fn connect(config: &Config) -> Result<Client> {
     let mut target = postgres::Config::new();
     target
         .host(&config.host)
-        .port(config.port)
         .dbname(&config.database)
         .user(&config.user)
         .application_name("bobbin")
@@ -34,6 +34,9 @@ pub(crate) fn connect(config: &Config) -> Result<Client> {
         .keepalives_idle(Duration::from_secs(30))
         .keepalives_interval(Duration::from_secs(10))
         .keepalives_retries(3);
+    if config.ssh.is_none() {
+        target.port(config.port);
+    }
     if let Some(password) = &config.password {
         target.password(password.reveal());
     }
@@ -58,6 +61,14 @@ pub(crate) fn connect(config: &Config) -> Result<Client> {
 /// the talk about TLS and the log-in that follows.
 fn in_time(mut target: postgres::Config, config: &Config) -> Result<Client> {
     let most = config.statement_timeout + ON_THE_WAY;
+    let tunnel =
+        config.ssh.as_ref().map(|ssh| Tunnel::new(ssh, config).map(|tunnel| (ssh, tunnel)));
+    let tunnel = tunnel.transpose()?;
+    if let Some((_, tunnel)) = &tunnel {
+        // The name stays the one that certificates are compared with.
+        let entrance = tunnel.entrance();
+        target.hostaddr(entrance.ip()).port(entrance.port());
+    }
     let connecting: Box<dyn FnOnce() -> Result<Client, postgres::Error> + Send> = match config.tls {
         // A Unix socket loses nothing on the way.
         Tls::Off if config.host.starts_with('/') => {
@@ -83,7 +94,13 @@ fn in_time(mut target: postgres::Config, config: &Config) -> Result<Client> {
         })
         .map_err(|error| Error::io("cannot start a thread", error))?;
     match connected.recv_timeout(config.connect_timeout) {
-        Ok(connected) => connected.map_err(|error| error::connecting(&error, config)),
+        Ok(connected) => connected.map_err(|error| {
+            let tunnel = tunnel.filter(|_| error.as_db_error().is_none());
+            match tunnel.and_then(|(ssh, tunnel)| tunnel.fault(ssh)) {
+                Some(fault) => error::at(fault, config),
+                None => error::connecting(&error, config),
+            }
+        }),
         Err(RecvTimeoutError::Timeout) => Err(error::connecting_took_too_long(config)),
         Err(RecvTimeoutError::Disconnected) => Err(Error::bug("the thread that connects died")),
     }

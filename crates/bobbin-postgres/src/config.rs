@@ -15,6 +15,21 @@ pub enum Tls {
     Require,
 }
 
+/// The host of an SSH tunnel to the server. What is not set is left to ssh(1) and its configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ssh {
+    /// Its name, its address or its alias in ssh's configuration.
+    pub host: String,
+    /// The port of its SSH server.
+    pub port: Option<u16>,
+    /// Who logs in there.
+    pub user: Option<String>,
+    /// The private key, in a file that is readable by its owner alone.
+    pub key_file: Option<PathBuf>,
+    /// The keys of hosts that are trusted, in place of `~/.ssh/known_hosts`.
+    pub known_hosts_file: Option<PathBuf>,
+}
+
 /// Where the database is, and how patient bobbin is with it.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -34,6 +49,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Rows per commit.
     pub rows_per_commit: u64,
+    /// The tunnel to go through. `host` and `port` are then as the tunnel's host sees them.
+    pub ssh: Option<Ssh>,
     /// How tables look. Default: arrays are tables of their own.
     pub layout: Layout,
     /// How long connecting may take, with TLS and log-in.
@@ -64,6 +81,7 @@ impl Config {
             password: None,
             ca_file: None,
             rows_per_commit: 50_000,
+            ssh: None,
             layout: Layout { arrays: Arrays::Tables, ..Layout::default() },
             connect_timeout: Duration::from_secs(15),
             statement_timeout: Duration::from_mins(30),

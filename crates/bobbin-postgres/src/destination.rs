@@ -84,6 +84,9 @@ impl Destination for Postgres {
                 },
             ),
         ];
+        if let Some(ssh) = &self.config.ssh {
+            facts.push(("tunnel".to_owned(), format!("by way of {}", ssh.host)));
+        }
         facts.push(("schema".to_owned(), format!("{connection}, may be written")));
         Ok(Check { facts, streams: Vec::new() })
     }

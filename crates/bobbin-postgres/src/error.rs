@@ -67,7 +67,8 @@ pub(crate) fn connecting_took_too_long(config: &Config) -> Error {
     at(out.with("seconds", config.connect_timeout.as_secs()), config)
 }
 
-fn at(error: Error, config: &Config) -> Error {
+/// Adds where the server is.
+pub(crate) fn at(error: Error, config: &Config) -> Error {
     error
         .with("host", &config.host)
         .with("port", config.port)
@@ -308,9 +309,16 @@ fn chain(error: &postgres::Error) -> String {
 
 /// What the server or the client said, without values, and the server's code.
 #[derive(Debug)]
-struct Cause {
+pub(crate) struct Cause {
     text: String,
     code: Option<SqlState>,
+}
+
+impl Cause {
+    /// What some other program said.
+    pub(crate) fn said(text: String) -> Self {
+        Self { text, code: None }
+    }
 }
 
 impl std::fmt::Display for Cause {

@@ -25,7 +25,8 @@ mod replace;
 mod rights;
 mod sql;
 mod table;
+mod tunnel;
 mod work;
 
-pub use config::{Config, Tls};
+pub use config::{Config, Ssh, Tls};
 pub use destination::Postgres;

@@ -16,7 +16,7 @@ use bobbin_core::destination::{Destination, Loader};
 use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
 use bobbin_core::json::write_string;
 use bobbin_core::report::{Event, Level};
-use bobbin_core::segment::Segment;
+use bobbin_core::segment::{MOST_WEIGHT, Segment, weight};
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Party, Result};
 use jiff::Timestamp;
@@ -26,9 +26,6 @@ use crate::lines;
 use crate::message;
 use crate::reader::{self, Message, RecordText};
 use crate::waiting::Lines;
-
-/// Bytes of waiting records after which they are made durable, wherever they go.
-const MOST_BYTES: u64 = 64 << 20;
 
 /// How old a waiting record may get.
 const MOST_AGE: Duration = Duration::from_mins(1);
@@ -96,6 +93,7 @@ fn read(input: Box<dyn Read + Send>, blocks: &SyncSender<Result<Vec<u8>>>) {
 struct Waiting {
     stream: Stream,
     lines: Lines,
+    weight: u64,
     records: u64,
     rejected: u64,
     /// Of all its records: those of another version wait until these are durable.
@@ -109,6 +107,7 @@ impl Waiting {
         Self {
             stream,
             lines: Lines::default(),
+            weight: 0,
             records: 0,
             rejected: 0,
             version: None,
@@ -130,7 +129,7 @@ struct Session<'a> {
     streams: HashMap<StreamName, Waiting>,
     /// In the order they were first met.
     order: Vec<StreamName>,
-    bytes: u64,
+    weight: u64,
     records: u64,
     since: Option<Instant>,
     segments: u64,
@@ -156,7 +155,7 @@ impl<'a> Session<'a> {
             loader,
             streams: HashMap::new(),
             order: Vec::new(),
-            bytes: 0,
+            weight: 0,
             records: 0,
             since: None,
             segments: 0,
@@ -379,19 +378,19 @@ impl<'a> Session<'a> {
             lines.cut(start);
             return Err(error);
         }
-        let added = lines.bytes() - start;
+        let added = weight(lines.bytes() - start);
+        waiting.weight += added;
         self.sequence += 1;
         self.records += 1;
         self.summary.received += 1;
-        self.bytes += added;
+        self.weight += added;
         self.since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
     fn flush_when_full(&mut self) -> Result<()> {
-        let destination = self.target.destination;
-        let full = self.records >= destination.rows_per_commit().max(1)
-            || self.bytes >= destination.bytes_per_commit().min(MOST_BYTES);
+        let most = self.target.destination.rows_per_commit().max(1);
+        let full = self.records >= most || self.weight >= MOST_WEIGHT;
         if full { self.flush() } else { Ok(()) }
     }
 
@@ -441,6 +440,7 @@ impl<'a> Session<'a> {
                 records: waiting.records,
                 rejected: waiting.rejected,
                 bytes: waiting.lines.bytes(),
+                weight: waiting.weight,
                 version: waiting.version,
                 activates: waiting.activates,
                 state: None,
@@ -476,12 +476,13 @@ impl<'a> Session<'a> {
     fn forget(&mut self) -> Result<()> {
         for waiting in self.streams.values_mut() {
             waiting.lines.clear()?;
+            waiting.weight = 0;
             waiting.records = 0;
             waiting.rejected = 0;
             waiting.version = None;
             waiting.activates = false;
         }
-        self.bytes = 0;
+        self.weight = 0;
         self.records = 0;
         self.since = None;
         Ok(())

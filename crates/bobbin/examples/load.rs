@@ -20,7 +20,7 @@ use bobbin_core::clock::SystemClock;
 use bobbin_core::destination::Destination;
 use bobbin_core::id::SegmentId;
 use bobbin_core::report::NoLog;
-use bobbin_core::segment::Segment;
+use bobbin_core::segment::{MOST_WEIGHT, Segment, weight};
 use bobbin_core::state::State;
 use bobbin_core::tap::Context;
 use bobbin_duckdb::DuckDb;
@@ -49,7 +49,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut input = BufReader::with_capacity(1 << 18, File::open(file)?);
     let rows = destination.rows_per_commit();
-    let bytes = destination.bytes_per_commit();
     let cancel = Cancel::new();
     let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
     let stream = conversations()?;
@@ -66,11 +65,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             records: rows,
             rejected: 0,
             bytes: 0,
+            weight: 0,
             version: None,
             activates: false,
             state: None,
         };
-        let mut lines = TakeLines { inner: &mut input, left: rows, bytes };
+        let mut lines = TakeLines { inner: &mut input, left: rows, line: 0, weight: 0 };
         if lines.fill_buf()?.is_empty() {
             break;
         }
@@ -93,8 +93,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct TakeLines<'a> {
     inner: &'a mut dyn BufRead,
     left: u64,
-    /// Bytes after which the line at hand is the last.
-    bytes: u64,
+    /// Bytes of the line at hand so far, and the weight of those before.
+    line: u64,
+    weight: u64,
 }
 
 impl Read for TakeLines<'_> {
@@ -114,13 +115,14 @@ impl BufRead for TakeLines<'_> {
 
     fn consume(&mut self, count: usize) {
         // The loader consumes up to one line break at a time.
+        self.line += count as u64;
         if let Ok(buffer) = self.inner.fill_buf()
             && count > 0
             && buffer.get(count - 1) == Some(&b'\n')
         {
-            self.left = if self.bytes <= count as u64 { 0 } else { self.left - 1 };
+            self.weight += weight(std::mem::take(&mut self.line));
+            self.left = if self.weight < MOST_WEIGHT { self.left - 1 } else { 0 };
         }
-        self.bytes = self.bytes.saturating_sub(count as u64);
         self.inner.consume(count);
     }
 }

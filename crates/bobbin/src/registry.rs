@@ -3,7 +3,7 @@
 mod layout;
 mod singer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use bobbin_core::report::JobLog;
 use bobbin_core::tap::Tap;
 use bobbin_core::{Error, Result};
 use bobbin_duckdb::DuckDb;
-use bobbin_postgres::{Postgres, Tls};
+use bobbin_postgres::{Postgres, Ssh, Tls};
 use serde_json::{Map, Value};
 use tap_kustomer::config::Config;
 use tap_kustomer::tap::KustomerTap;
@@ -75,7 +75,8 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
             "a postgres destination takes: host, port, database, user, password, tls, ca_file, \
              arrays, naming, load_mode, keep_original_name, on_key_change, max_columns, \
              rows_per_commit, connect_timeout_seconds, statement_timeout_seconds, \
-             lock_timeout_seconds",
+             lock_timeout_seconds, ssh_host, ssh_port, ssh_user, ssh_key_file, \
+             ssh_known_hosts_file",
         )
     };
     let text = |key: &str| match part.settings.get(key) {
@@ -88,7 +89,7 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
         None => Ok(None),
         Some(_) => Err(wrong(format!("`{key}` of destination `{}` is no number", part.name))),
     };
-    const KEYS: [&str; 11] = [
+    const KEYS: [&str; 16] = [
         "host",
         "port",
         "database",
@@ -100,6 +101,11 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
         "connect_timeout_seconds",
         "statement_timeout_seconds",
         "lock_timeout_seconds",
+        "ssh_host",
+        "ssh_port",
+        "ssh_user",
+        "ssh_key_file",
+        "ssh_known_hosts_file",
     ];
     let known = |key: &&str| KEYS.contains(key) || layout::KEYS.contains(key);
     if let Some(key) = part.settings.keys().map(String::as_str).find(|key| !known(key)) {
@@ -111,9 +117,38 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
     let host = text("host")?.unwrap_or_else(|| "localhost".to_owned());
     let mut config = bobbin_postgres::Config::new(host, need("database")?, need("user")?);
     config.password = part.secret("password")?;
-    if let Some(port) = number("port")? {
-        config.port = u16::try_from(port)
-            .map_err(|_| wrong(format!("`port` of destination `{}` is too large", part.name)))?;
+    let port = |key: &str| match number(key)?.map(u16::try_from) {
+        Some(Err(_)) => Err(wrong(format!("`{key}` of destination `{}` is too large", part.name))),
+        port => Ok(port.and_then(Result::ok)),
+    };
+    if let Some(port) = port("port")? {
+        config.port = port;
+    }
+    if let Some(host) = text("ssh_host")? {
+        // ssh itself knows what a tilde stands for.
+        let file = |key: &str| match text(key)? {
+            Some(file) if !file.starts_with('~') => {
+                let file = part.base.join(file);
+                if !file.is_file() {
+                    return Err(Error::config(format!(
+                        "`{key}` of destination `{}` names no file",
+                        part.name
+                    ))
+                    .with("file", file.display()));
+                }
+                Ok(Some(file))
+            }
+            file => Ok(file.map(PathBuf::from)),
+        };
+        config.ssh = Some(Ssh {
+            host,
+            port: port("ssh_port")?,
+            user: text("ssh_user")?,
+            key_file: file("ssh_key_file")?,
+            known_hosts_file: file("ssh_known_hosts_file")?,
+        });
+    } else if let Some(key) = part.settings.keys().find(|key| key.starts_with("ssh_")) {
+        return Err(wrong(format!("destination `{}` has {key}, but no ssh_host", part.name)));
     }
     match text("tls")?.as_deref() {
         None => {}

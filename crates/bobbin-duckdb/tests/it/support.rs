@@ -142,6 +142,7 @@ pub fn segment(stream: &Stream, job: &str, number: u64, records: u64) -> Segment
         records,
         rejected: 0,
         bytes: 0,
+        weight: 0,
         version: None,
         activates: false,
         state: None,

@@ -12,7 +12,7 @@ use bobbin_core::crash;
 use bobbin_core::id::{JobId, SegmentId, StreamName};
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::schema::{Kind, Object, Schema};
-use bobbin_core::segment::Segment;
+use bobbin_core::segment::{MOST_WEIGHT, Segment, weight};
 use bobbin_core::state::State;
 use bobbin_core::tap::Output;
 use bobbin_core::{Error, ErrorKind, Result};
@@ -26,15 +26,15 @@ use super::manifest::data_path;
 pub struct Limits {
     /// Records after which a segment is sealed.
     pub records: u64,
-    /// Text after which a segment is sealed, in bytes.
-    pub bytes: u64,
+    /// The [`weight`] at which a segment is sealed.
+    pub weight: u64,
     /// Disk the spool leaves free: the smaller of this many bytes and a twentieth of the disk.
     pub reserve_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { records: 50_000, bytes: 128 << 20, reserve_bytes: 1 << 30 }
+        Self { records: 50_000, weight: MOST_WEIGHT, reserve_bytes: 1 << 30 }
     }
 }
 
@@ -51,6 +51,8 @@ pub struct SpoolWriter {
     state: Option<State>,
     sealed: Vec<Sealed>,
     buffer: Vec<u8>,
+    /// The weight of the lines in the buffer.
+    buffered: u64,
     /// Bytes on disk that nobody has released yet; whoever releases subtracts.
     pub(crate) held_bytes: Arc<AtomicU64>,
 }
@@ -64,6 +66,7 @@ struct OpenSegment {
     records: u64,
     rejected: u64,
     bytes: u64,
+    weight: u64,
     version: Option<i64>,
     activates: bool,
 }
@@ -91,6 +94,7 @@ impl SpoolWriter {
             state: None,
             sealed: Vec::new(),
             buffer: Vec::new(),
+            buffered: 0,
             held_bytes: Arc::default(),
         })
     }
@@ -139,6 +143,7 @@ impl SpoolWriter {
                 records: 0,
                 rejected: 0,
                 bytes: 0,
+                weight: 0,
                 version,
                 activates: false,
             });
@@ -173,7 +178,7 @@ impl SpoolWriter {
             return Ok(());
         }
         let buffer = std::mem::take(&mut self.buffer);
-        let limits = self.limits;
+        let (limits, weight) = (self.limits, std::mem::take(&mut self.buffered));
         let open = self.begin(stream, version)?;
         open.encoder.write_all(&buffer).map_err(|error| {
             Error::io("cannot write a segment", error).with("path", open.partial.display())
@@ -181,7 +186,8 @@ impl SpoolWriter {
         open.records += records;
         open.rejected += rejected;
         open.bytes += buffer.len() as u64;
-        let full = open.records >= limits.records || open.bytes >= limits.bytes;
+        open.weight += weight;
+        let full = open.records >= limits.records || open.weight >= limits.weight;
         self.buffer = buffer;
         self.buffer.clear();
         if full { self.seal() } else { Ok(()) }
@@ -210,6 +216,7 @@ impl SpoolWriter {
                 records: open.records,
                 rejected: open.rejected,
                 bytes: open.bytes,
+                weight: open.weight,
                 version: open.version,
                 activates: open.activates,
                 state: self.state.take(),
@@ -234,9 +241,10 @@ impl SpoolWriter {
         Ok(())
     }
 
-    /// Records in the segment that is open for this stream.
-    fn open_records(&self, stream: &StreamName) -> u64 {
-        self.open.as_ref().filter(|open| &open.stream == stream).map_or(0, |open| open.records)
+    /// Records in the segment that is open for this stream, and their weight.
+    fn open(&self, stream: &StreamName) -> (u64, u64) {
+        let open = self.open.as_ref().filter(|open| &open.stream == stream);
+        open.map_or((0, 0), |open| (open.records, open.weight))
     }
 
     /// Starts a line in the buffer with the two fields every line has.
@@ -285,9 +293,13 @@ impl Output for SpoolWriter {
             self.lead(extracted_at.as_bytes());
             self.buffer.push(b',');
             self.buffer.extend_from_slice(line.strip_prefix(b"{").unwrap_or(line));
+            self.buffered += weight(line.len() as u64);
             seen += 1;
             unwritten += 1;
-            if self.open_records(stream) + unwritten >= self.limits.records {
+            let (records_open, weight_open) = self.open(stream);
+            if records_open + unwritten >= self.limits.records
+                || weight_open + self.buffered >= self.limits.weight
+            {
                 self.write(stream, records.version, unwritten, 0)?;
                 unwritten = 0;
             }
@@ -309,6 +321,7 @@ impl Output for SpoolWriter {
         self.buffer.extend_from_slice(b",\"record\":");
         bobbin_core::json::write_string(&mut self.buffer, &rejected.record);
         self.buffer.extend_from_slice(b"}}\n");
+        self.buffered += weight(self.buffer.len() as u64);
         // It is no row, so its version does not matter: it goes where the stream's records go.
         let version = self.open.as_ref().filter(|open| &open.stream == stream);
         let version = version.and_then(|open| open.version);

@@ -171,6 +171,7 @@ pub(crate) fn segment(stream: &Stream, job: &str, number: u64, records: u64) -> 
         records,
         rejected: 0,
         bytes: 0,
+        weight: 0,
         version: None,
         activates: false,
         state: None,

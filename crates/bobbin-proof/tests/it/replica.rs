@@ -98,6 +98,7 @@ pub(crate) fn load(
         records: lines.len() as u64,
         rejected: 0,
         bytes: text.len() as u64,
+        weight: text.len() as u64,
         version: None,
         activates: false,
         state: None,

@@ -19,3 +19,4 @@ mod support;
 mod target;
 mod tls;
 mod trouble;
+mod tunnel;

@@ -97,6 +97,14 @@ const KINDS: [Kind; 2] = [
             number("connect_timeout_seconds", "How long connecting may take."),
             number("statement_timeout_seconds", "How long a statement may take."),
             number("lock_timeout_seconds", "How long a lock is waited for."),
+            Setting::text(
+                "ssh_host",
+                "The host of an SSH tunnel; `host` and `port` are as it sees them.",
+            ),
+            number("ssh_port", "The port of its SSH server."),
+            Setting::text("ssh_user", "Who logs in there."),
+            Setting::text("ssh_key_file", "The file of the private key."),
+            Setting::text("ssh_known_hosts_file", "The file of the hosts' keys that are trusted."),
         ],
     },
 ];
