@@ -80,7 +80,7 @@ fn postgres(bench: &Bench<'_>) -> Result<(), String> {
                 ))?;
                 rounds.make(bench, &keys.stdout)?;
                 server.psql("VACUUM")?;
-                server.rest()?;
+                server.restart()?;
                 costs.push(bench.load(&to, "increment.ndjson")?);
             }
             rounds.tell(size, share, &costs[1..]);

@@ -37,10 +37,19 @@ impl Server {
         }
         let server = Self { programs: programs()?, directory, user };
         server.command("initdb", &["-A", "trust", "-U", "boss", "-E", "UTF8", "--locale=C"])?;
-        let options = format!("-k {} {SETTINGS}", server.host());
-        let log = server.directory.join("server.log");
-        server.command("pg_ctl", &["-w", "-o", &options, "-l", &log.to_string_lossy(), "start"])?;
+        server.control("start")?;
         Ok(server)
+    }
+
+    /// Starts it again, so that its buffers hold nothing, of a large table as of a small one.
+    pub(super) fn restart(&self) -> Result<(), String> {
+        self.control("restart")
+    }
+
+    fn control(&self, what: &str) -> Result<(), String> {
+        let options = format!("-k {} {SETTINGS}", self.host());
+        let log = self.directory.join("server.log");
+        self.command("pg_ctl", &["-w", "-o", &options, "-l", &log.to_string_lossy(), what])
     }
 
     /// The directory of its socket.
