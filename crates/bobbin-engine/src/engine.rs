@@ -187,7 +187,7 @@ impl Engine {
         });
         let now_loaded = loading.loaded;
         ends.loaded.absorb(now_loaded);
-        let mut error = None;
+        let mut error = spool.sweep().err();
         match extracted {
             Ok(outcomes) => ends.outcomes.extend(outcomes),
             Err(e) => error = Some(e),

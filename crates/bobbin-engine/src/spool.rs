@@ -107,16 +107,12 @@ impl Spool {
         Ok(leftovers)
     }
 
-    /// Deletes a segment the destination holds, and its job's directory when it was the last.
+    /// Deletes a segment the destination holds. Its job's directory stays, even when empty: the
+    /// job may be about to write the next segment into it ([`Spool::sweep`] deletes it).
     pub fn release(&self, sealed: &Sealed) -> Result<()> {
         // The manifest goes first: without it the data file is just a remnant.
         remove(&sealed.manifest)?;
-        remove(&sealed.data)?;
-        if let Some(job) = sealed.manifest.parent() {
-            // Fails while other segments are there, which is what we want.
-            let _ = fs::remove_dir(job);
-        }
-        Ok(())
+        remove(&sealed.data)
     }
 
     /// Puts a segment that cannot be read out of the way, for a person to look at.
@@ -131,7 +127,8 @@ impl Spool {
         Ok(aside)
     }
 
-    /// Deletes job directories in which nothing but data without a manifest is left.
+    /// Deletes job directories in which nothing but data without a manifest is left. Only before
+    /// a job writes or after it has written.
     pub fn sweep(&self) -> Result<()> {
         for job in sorted_entries(&self.directory)? {
             if !job.is_dir() {

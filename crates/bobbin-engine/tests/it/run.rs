@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bobbin_core::ErrorKind;
 use bobbin_engine::Outcome;
 
-use crate::support::{Fault, Memory, Step, engine, run, try_run};
+use crate::support::{self, Fault, Memory, Step, engine, run, try_run};
 
 fn steps() -> Vec<Step> {
     vec![
@@ -32,20 +32,7 @@ fn assert_whole(memory: &Memory) {
 }
 
 fn spool_files(directory: &tempfile::TempDir) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut open = vec![directory.path().join("spool/test")];
-    while let Some(path) = open.pop() {
-        for entry in fs::read_dir(path).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.file_name().unwrap() != "lock" {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files
+    support::spool_files(&directory.path().join("spool"))
 }
 
 #[test]
@@ -62,6 +49,28 @@ fn a_calm_run_is_complete_and_leaves_the_spool_empty() {
     let report = run(&engine(&directory), &steps(), &memory);
     assert_eq!(report.outcome, Outcome::Complete);
     assert_whole(&memory);
+}
+
+/// A slow source: everything so far is durable and released before the next record comes.
+#[test]
+fn the_destination_may_be_done_before_the_source_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    // Four records fill a segment and a round: nothing is open while the tap waits.
+    let steps = [
+        Step::Records("a", 0..4),
+        Step::Committed(1),
+        Step::Records("a", 4..8),
+        Step::Committed(2),
+        Step::Records("b", 0..4),
+        Step::State(1),
+    ];
+    let report = run(&engine(&directory), &steps, &memory);
+    assert_eq!(report.outcome, Outcome::Complete, "{report:?}");
+    assert_eq!(memory.durable.lock().unwrap().rows.len(), 12);
+    assert!(spool_files(&directory).is_empty());
+    let left = fs::read_dir(directory.path().join("spool/test")).unwrap().count();
+    assert_eq!(left, 1, "only the lock stays");
 }
 
 #[test]

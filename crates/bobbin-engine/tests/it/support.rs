@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::BufRead;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::{Catalog, Selection, Stream};
@@ -43,12 +46,18 @@ pub(crate) enum Step {
     Records(&'static str, std::ops::Range<u64>),
     Rejected(&'static str),
     State(u64),
+    /// Waits until the destination has made this many rounds durable and let go of their segments.
+    Committed(u64),
     Incomplete(&'static str),
     Fail(ErrorKind),
 }
 
 /// Does its steps from the first one that the request's state does not cover.
-pub(crate) struct Script(pub(crate) Vec<Step>);
+pub(crate) struct Script {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) memory: Memory,
+    pub(crate) spool: PathBuf,
+}
 
 impl Tap for Script {
     fn name(&self) -> &'static str {
@@ -73,7 +82,7 @@ impl Tap for Script {
         let bookmark = request.state.bookmarks.get(&StreamName::from("a"));
         let mut skip = bookmark.and_then(Value::as_u64).unwrap_or(0);
         let mut incomplete = Vec::new();
-        for step in &self.0 {
+        for step in &self.steps {
             if let Step::State(n) = step
                 && *n <= skip
             {
@@ -115,6 +124,13 @@ impl Tap for Script {
                     let mut state = State::default();
                     state.bookmarks.insert("a".into(), json!(n));
                     out.state(&state)?;
+                }
+                Step::Committed(n) => {
+                    while self.memory.durable.lock().unwrap().commits < *n
+                        || !spool_files(&self.spool).is_empty()
+                    {
+                        cx.cancel.sleep(Duration::from_millis(1))?;
+                    }
                 }
                 Step::Incomplete(name) => incomplete.push(*name),
                 Step::Fail(kind) => return Err(Error::new(*kind, "as scripted")),
@@ -268,11 +284,30 @@ impl Loader for Session {
     }
 }
 
+/// The spool's files but for its lock, sorted.
+pub(crate) fn spool_files(spool: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut open = vec![spool.join("test")];
+    while let Some(path) = open.pop() {
+        // A file may be released while we look.
+        for entry in fs::read_dir(path).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.file_name().unwrap() != "lock" {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
 /// An engine in a fresh directory, with small segments and rounds.
 pub(crate) fn engine(directory: &tempfile::TempDir) -> Engine {
     let mut engine = Engine::new(directory.path());
     engine.rows_per_commit = Some(4);
-    engine.rounds.retry_wait = std::time::Duration::from_millis(1);
+    engine.rounds.retry_wait = Duration::from_millis(1);
     engine
 }
 
@@ -287,7 +322,11 @@ pub(crate) fn try_run(engine: &Engine, steps: &[Step], memory: &Memory) -> Resul
         cx,
         RunRequest {
             connection: &"test".into(),
-            tap: &mut Script(steps.to_vec()),
+            tap: &mut Script {
+                steps: steps.to_vec(),
+                memory: memory.clone(),
+                spool: engine.home().join("spool"),
+            },
             destination: memory,
             selection: &Selection::all(),
         },
