@@ -48,9 +48,10 @@ pub(super) struct Sheet {
     /// Rows that were whole when the current record began.
     pub(super) mark: usize,
     /// What the current record has brought, should it be rejected: nodes of new columns, which are
-    /// the last ones, and nodes whose type it decided.
+    /// the last ones, nodes whose type it decided, and the names of columns it gave new ones.
     made: Vec<Option<usize>>,
     decided: Vec<usize>,
+    former: Vec<(usize, String)>,
     /// Fields of the current row that have no column: node and value.
     pub(super) extra: Vec<(usize, String)>,
     /// Why the current record cannot be taken, found while a name was looked for.
@@ -102,6 +103,7 @@ impl Sheet {
             mark: 0,
             made: Vec::new(),
             decided: Vec::new(),
+            former: Vec::new(),
             extra: Vec::new(),
             fault: None,
             renamed: Vec::new(),
@@ -202,11 +204,17 @@ impl Sheet {
         self.mark = self.rows;
         self.made.clear();
         self.decided.clear();
+        self.former.clear();
     }
 
     /// Removes what the current record has left in columns, and the columns, names and types that
     /// only it asked for: its neighbours must look as if it had not been there.
     pub(super) fn take_back(&mut self) {
+        for (position, name) in self.former.drain(..).rev() {
+            self.renamed.pop();
+            let column = &mut self.columns[position].column;
+            self.names.release(&std::mem::replace(&mut column.name, name));
+        }
         while let Some(node) = self.made.pop() {
             let Some(Building { column, .. }) = self.columns.pop() else { break };
             let at = self.columns.len();
@@ -486,7 +494,8 @@ impl Sheet {
             return;
         }
         if let Ok(name) = self.names.give(path, Some(ty.suffix())) {
-            self.columns[first].column.name.clone_from(&name);
+            let before = std::mem::replace(&mut self.columns[first].column.name, name.clone());
+            self.former.push((first, before));
             self.renamed.push((first, name));
         }
     }

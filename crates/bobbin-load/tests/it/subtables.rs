@@ -231,6 +231,28 @@ fn c6_a_split_may_rename_the_first_column() {
     assert_eq!(names, ["age__st", "at__st", "at__ti"]);
 }
 
+/// A record that is set aside for its key renames nothing, least of all the key.
+#[test]
+fn c6_a_rejected_record_renames_no_column() {
+    let layout = Layout { split: Split::Renames, ..TABLES };
+    let stream = stream(&[("age", Schema::of(Kind::Integer))]);
+    let mut converter = converter(&stream, layout);
+    converter.line(line(1, r#"{"id":"1","age":15}"#).as_bytes());
+    converter.finish().unwrap();
+    converter.line(line(2, r#"{"age":"x","id":2}"#).as_bytes());
+    converter.line(line(3, r#"{"id":"3","age":16}"#).as_bytes());
+    let second = converter.finish().unwrap();
+    assert_eq!(second.rejected[0].reason, "the key `id` is a whole number where the table has text");
+    assert_eq!(second.rows, 1);
+    assert_eq!(second.renamed, []);
+    assert!(second.new.is_empty(), "{:?}", second.new);
+    converter.line(line(4, r#"{"id":"4","age":"y"}"#).as_bytes());
+    let third = converter.finish().unwrap();
+    let named: Vec<&str> = third.renamed.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(named, ["age__bi"]);
+    assert_eq!(third.new[0].1.name, "age__st");
+}
+
 fn value() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::duckdb::sql;
+use super::postgres::{first_sequence, merge_from};
 use super::server::Server;
 use super::{Bench, TABLE};
 use crate::bench::process::{Cost, median};
@@ -20,8 +21,8 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
     println!(
         "\nIncrements of {INCREMENT} records, half new, half changed, into tables that grow\n"
     );
-    println!("| | changed among | rows in the table | seconds | µs/row | ratio |");
-    println!("| --- | --- | ---: | ---: | ---: | ---: |");
+    println!("| | changed among | rows in the table | seconds | µs/row | ratio | merge by hand, s | × |");
+    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     postgres(bench)?;
     duckdb(bench)
 }
@@ -47,6 +48,14 @@ fn postgres(bench: &Bench<'_>) -> Result<(), String> {
         seed += &format!("CREATE TABLE public.{table} AS SELECT * FROM bobbin.{table};\n");
     }
     server.psql(&seed)?;
+    let named: Vec<(String, String)> = tables
+        .stdout
+        .lines()
+        .filter_map(|line| {
+            let (table, columns) = line.split_once('|')?;
+            Some((table.to_owned(), format!("_sdc_sequence, {}", columns.replacen('|', ", ", 1))))
+        })
+        .collect();
     let mut rounds = Rounds::new("PostgreSQL");
     let mut copies = 1;
     for size in SIZES {
@@ -67,7 +76,7 @@ fn postgres(bench: &Bench<'_>) -> Result<(), String> {
         copies = wanted;
         server.psql(&format!("SET synchronous_commit = off;\n{fill}\nVACUUM ANALYZE"))?;
         for (share, latest) in SHARES {
-            let mut costs = Vec::new();
+            let (mut costs, mut by_hand) = (Vec::new(), Vec::new());
             // The first leaves gaps for the others, as increments before it have in any table.
             for run in 0..=bench.runs {
                 let latest = latest.min(size);
@@ -82,11 +91,33 @@ fn postgres(bench: &Bench<'_>) -> Result<(), String> {
                 server.psql("VACUUM")?;
                 server.restart()?;
                 costs.push(bench.load(&to, "increment.ndjson")?);
+                by_hand.push(merge_by_hand(&server, &named, rounds.rev - 1)?);
             }
-            rounds.tell(size, share, &costs[1..]);
+            rounds.tell(size, share, &costs[1..], &by_hand[1..]);
         }
     }
     Ok(())
+}
+
+/// The rows of the last increment once more, merged by SQL from tables that hold them already.
+fn merge_by_hand(
+    server: &Server,
+    tables: &[(String, String)],
+    revision: u64,
+) -> Result<Cost, String> {
+    let mut stage = String::new();
+    for (n, (table, _)) in tables.iter().enumerate() {
+        stage += &format!(
+            "DROP TABLE IF EXISTS public.stage_{n};
+             CREATE TABLE public.stage_{n} AS SELECT * FROM bobbin.{table}
+                 WHERE _sdc_sequence >= {};\n",
+            first_sequence(revision)
+        );
+    }
+    server.psql(&stage)?;
+    server.psql("VACUUM ANALYZE")?;
+    server.restart()?;
+    server.psql(&format!("BEGIN;\n{}COMMIT;\n", merge_from("public.stage", "bobbin", tables)))
 }
 
 fn duckdb(bench: &Bench<'_>) -> Result<(), String> {
@@ -133,7 +164,7 @@ fn duckdb(bench: &Bench<'_>) -> Result<(), String> {
                 rounds.make(bench, &keys.stdout)?;
                 costs.push(bench.load(&to, "increment.ndjson")?);
             }
-            rounds.tell(size, share, &costs);
+            rounds.tell(size, share, &costs, &[]);
         }
     }
     Ok(())
@@ -170,7 +201,7 @@ impl Rounds {
         bench.make("segment", "increment.ndjson", INCREMENT, &options)
     }
 
-    fn tell(&mut self, size: u64, share: &'static str, costs: &[Cost]) {
+    fn tell(&mut self, size: u64, share: &'static str, costs: &[Cost], by_hand: &[Cost]) {
         let seconds = |cost: &Cost| {
             let told: serde_json::Value = serde_json::from_str(&cost.stdout).unwrap_or_default();
             told["seconds"].as_f64().unwrap_or(f64::NAN)
@@ -183,8 +214,14 @@ impl Rounds {
                 seconds
             }
         };
+        let by_hand = if by_hand.is_empty() {
+            "– | –".to_owned()
+        } else {
+            let wall = median(by_hand.iter().map(|cost| cost.wall).collect());
+            format!("{wall:.2} | {:.2}", seconds / wall)
+        };
         println!(
-            "| {} | {share} | {size} | {seconds:.2} | {:.1} | {:.2} |",
+            "| {} | {share} | {size} | {seconds:.2} | {:.1} | {:.2} | {by_hand} |",
             self.name,
             seconds * 1e6 / INCREMENT as f64,
             seconds / first

@@ -13,6 +13,11 @@ const COMMIT: u64 = 50_000;
 const SEQUENCES: u64 = 1_764_000_000_000_000_000;
 const REVISION: u64 = 100_000_000_000;
 
+/// The least `_sdc_sequence` of a revision's rows.
+pub(super) fn first_sequence(revision: u64) -> u64 {
+    SEQUENCES + revision * REVISION
+}
+
 pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
     for arrays in ["columns", "tables"] {
         let server = Server::start()?;
@@ -119,7 +124,7 @@ impl Side<'_> {
         records: u64,
     ) -> Result<(), String> {
         let mut script = String::new();
-        let base = SEQUENCES + revision * REVISION;
+        let base = first_sequence(revision);
         let one = if revision == 1 { COMMIT } else { records };
         for (part, from) in (0..records).step_by(one as usize).enumerate() {
             for (table, columns) in tables {
@@ -167,25 +172,7 @@ impl Side<'_> {
                  \\copy stage_{n} ({columns}) FROM '{file}' (FORMAT csv)"
             );
         }
-        for (n, (table, columns)) in tables.iter().enumerate() {
-            if n == 0 {
-                let set: Vec<String> =
-                    columns.split(", ").map(|c| format!("{c} = excluded.{c}")).collect();
-                let _ = writeln!(
-                    script,
-                    "INSERT INTO floor.{table} ({columns}) SELECT {columns} FROM stage_{n}
-                     ON CONFLICT (id) DO UPDATE SET {};",
-                    set.join(", ")
-                );
-            } else {
-                let _ = writeln!(
-                    script,
-                    "DELETE FROM floor.{table} USING stage_0 AS stage
-                     WHERE _sdc_source_key_id = stage.id;
-                     INSERT INTO floor.{table} ({columns}) SELECT {columns} FROM stage_{n};"
-                );
-            }
-        }
+        script += &merge_from("stage", "floor", tables);
         script + "COMMIT;\n"
     }
 
@@ -204,4 +191,29 @@ impl Side<'_> {
         }
         Ok(())
     }
+}
+
+/// The merge by hand: tables `STAGE_0`, `STAGE_1` … into those of `schema`, the records' own first.
+pub(super) fn merge_from(stage: &str, schema: &str, tables: &[(String, String)]) -> String {
+    let mut script = String::new();
+    for (n, (table, columns)) in tables.iter().enumerate() {
+        if n == 0 {
+            let set: Vec<String> =
+                columns.split(", ").map(|c| format!("{c} = excluded.{c}")).collect();
+            let _ = writeln!(
+                script,
+                "INSERT INTO {schema}.{table} ({columns}) SELECT {columns} FROM {stage}_{n}
+                 ON CONFLICT (id) DO UPDATE SET {};",
+                set.join(", ")
+            );
+        } else {
+            let _ = writeln!(
+                script,
+                "DELETE FROM {schema}.{table} USING {stage}_0 AS stage
+                 WHERE _sdc_source_key_id = stage.id;
+                 INSERT INTO {schema}.{table} ({columns}) SELECT {columns} FROM {stage}_{n};"
+            );
+        }
+    }
+    script
 }
