@@ -242,7 +242,10 @@ fn c6_a_rejected_record_renames_no_column() {
     converter.line(line(2, r#"{"age":"x","id":2}"#).as_bytes());
     converter.line(line(3, r#"{"id":"3","age":16}"#).as_bytes());
     let second = converter.finish().unwrap();
-    assert_eq!(second.rejected[0].reason, "the key `id` is a whole number where the table has text");
+    assert_eq!(
+        second.rejected[0].reason,
+        "the key `id` is a whole number where the table has text"
+    );
     assert_eq!(second.rows, 1);
     assert_eq!(second.renamed, []);
     assert!(second.new.is_empty(), "{:?}", second.new);

@@ -21,7 +21,9 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<(), String> {
     println!(
         "\nIncrements of {INCREMENT} records, half new, half changed, into tables that grow\n"
     );
-    println!("| | changed among | rows in the table | seconds | µs/row | ratio | merge by hand, s | × |");
+    println!(
+        "| | changed among | rows in the table | seconds | µs/row | ratio | merge by hand, s | × |"
+    );
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     postgres(bench)?;
     duckdb(bench)
