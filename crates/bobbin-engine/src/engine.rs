@@ -187,7 +187,7 @@ impl Engine {
         });
         let now_loaded = loading.loaded;
         ends.loaded.absorb(now_loaded);
-        let mut error = spool.sweep().err();
+        let mut error = None;
         match extracted {
             Ok(outcomes) => ends.outcomes.extend(outcomes),
             Err(e) => error = Some(e),
@@ -216,7 +216,8 @@ impl Engine {
             }
         }
         match error {
-            None => Ok(()),
+            // What a job that failed leaves is loaded and swept by the next one.
+            None => spool.sweep(),
             Some(error) if error.kind() == ErrorKind::Cancelled => {
                 Err(error.hint("run again: it goes on from what was saved"))
             }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::{Catalog, Selection, Stream};
@@ -126,9 +126,11 @@ impl Tap for Script {
                     out.state(&state)?;
                 }
                 Step::Committed(n) => {
+                    let since = Instant::now();
                     while self.memory.durable.lock().unwrap().commits < *n
                         || !spool_files(&self.spool).is_empty()
                     {
+                        assert!(since.elapsed() < Duration::from_secs(60), "no round {n}");
                         cx.cancel.sleep(Duration::from_millis(1))?;
                     }
                 }
@@ -289,8 +291,7 @@ pub(crate) fn spool_files(spool: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![spool.join("test")];
     while let Some(path) = open.pop() {
-        // A file may be released while we look.
-        for entry in fs::read_dir(path).into_iter().flatten() {
+        for entry in fs::read_dir(path).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 open.push(path);
