@@ -130,7 +130,7 @@ impl Tap for Script {
                     while self.memory.durable.lock().unwrap().commits < *n
                         || !spool_files(&self.spool).is_empty()
                     {
-                        assert!(since.elapsed() < Duration::from_secs(60), "no round {n}");
+                        assert!(since.elapsed() < Duration::from_mins(1), "no round {n}");
                         cx.cancel.sleep(Duration::from_millis(1))?;
                     }
                 }
