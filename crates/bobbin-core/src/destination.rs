@@ -133,7 +133,8 @@ pub struct Receipt {
     pub superseded: u64,
     /// Records set aside with a reason.
     pub rejected: u64,
-    /// Rows of older table versions that were removed ([`Segment::activates`]).
+    /// Rows that were removed: of older table versions ([`Segment::activates`]), or marked as deleted
+    /// in the source.
     pub removed: u64,
     /// Changes made to tables, for people: `conversations: added column custom__tier_str`.
     pub changes: Vec<String>,

@@ -204,8 +204,19 @@ impl DuckDbLoader {
         let mut written = written?;
         converted?;
         if segment.activates && turn.whole {
-            let family = &mut self.tables.get_mut(&stream.name).ok_or_else(lost_table)?.0;
-            written.removed = replace::activate(&self.db, &self.ledger, family, turn.version)?;
+            let (family, converter) = self.tables.get_mut(&stream.name).ok_or_else(lost_table)?;
+            if replace::marks(self.layout, family) {
+                let at = self.clock.now();
+                written.changes.extend(replace::mark(
+                    &self.db,
+                    &self.ledger,
+                    (family, converter),
+                    turn.version,
+                    at,
+                )?);
+            } else {
+                written.removed += replace::activate(&self.db, &self.ledger, family, turn.version)?;
+            }
         }
         let loaded = LoadedSegment {
             segment: segment.clone(),
@@ -290,7 +301,7 @@ impl Loader for DuckDbLoader {
         let replaced = self
             .tables
             .values_mut()
-            .try_for_each(|(family, _)| merge::finish(&self.db, &mut family.tables));
+            .try_for_each(|(family, _)| merge::finish(&self.db, &mut family.tables, self.layout));
         let recorded = replaced
             .and_then(|()| self.ledger.commit(&self.db, &entry))
             .and_then(|()| if self.trimmed { Ok(()) } else { self.ledger.trim(&self.db) });

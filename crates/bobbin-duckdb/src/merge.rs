@@ -18,9 +18,10 @@ use arrow::datatypes::{Field, Int64Type, Schema};
 use bobbin_core::{Error, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::{Batch, KeyBytes};
+use bobbin_load::shape::layout::{Deletes, Layout};
 use bobbin_load::shape::version::{Part, Version};
 use duckdb::Connection;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::Doing;
 use crate::sql;
@@ -41,18 +42,35 @@ pub(crate) struct Touched {
     /// Positions of the version fields' columns, of the latest batch.
     versions: Vec<Vec<usize>>,
     key_positions: Vec<usize>,
+    /// Positions of the columns that say when a record was deleted in the source, once a record of
+    /// the segment is to go for it.
+    deleted_at: Vec<usize>,
+}
+
+/// What settling a segment did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Settled {
+    /// Rows that came with the segment and are older than another of their key.
+    pub(crate) superseded: u64,
+    /// Records that are no more, because they are deleted in the source.
+    pub(crate) removed: u64,
 }
 
 impl Touched {
-    /// Notes which rows of a batch may replace others. Call before or after appending it.
-    pub(crate) fn note(&mut self, table: &mut Table, batch: &Batch) -> Result<()> {
+    /// Notes which rows of a batch may replace others, and with `removes` which are to go because
+    /// they are deleted in the source. Call before or after appending it.
+    pub(crate) fn note(&mut self, table: &mut Table, batch: &Batch, removes: bool) -> Result<()> {
         if batch.keys.is_empty() || batch.rows == 0 {
             return Ok(());
         }
         let keys = batch.key_bytes();
+        let removes = removes && !batch.deleted_at.is_empty();
+        if removes && (0..batch.rows).any(|row| batch.is_deleted(row)) {
+            self.deleted_at.clone_from(&batch.deleted_at);
+        }
         let known: UInt32Array = match &mut table.filter {
             Some(filter) => (0..batch.rows)
-                .filter(|&row| filter.insert(keys.at(row)))
+                .filter(|&row| filter.insert(keys.at(row)) || removes && batch.is_deleted(row))
                 .map(|row| row as u32)
                 .collect(),
             None => (0..batch.rows as u32).collect(),
@@ -81,24 +99,27 @@ impl Touched {
     }
 
     /// Finds every row that a newer version of its key makes superfluous, and deletes those of
-    /// this round; the others wait in `Open::doomed`. Gives how many came with this segment.
-    /// `whole` is the version that the segment's rows belong to, if it is to take the place of
+    /// this round; the others wait in `Open::doomed`. Of a key whose newest version is to go, every row
+    /// is superfluous. `whole` is the version that the segment's rows belong to, if it is to take the place of
     /// others: what is newer than its rows belongs to it, too.
     pub(crate) fn settle(
         self,
         db: &Connection,
         tables: &mut [Table],
         whole: Option<i64>,
-    ) -> Result<u64> {
-        let Some((table, children)) = tables.split_first_mut() else { return Ok(0) };
+    ) -> Result<Settled> {
+        let Some((table, children)) = tables.split_first_mut() else {
+            return Ok(Settled::default());
+        };
         if self.keys.is_empty() {
-            return Ok(0);
+            return Ok(Settled::default());
         }
         let fresh = OWN_ROWS + table.open.mark;
         let what = "cannot look up earlier versions";
         self.fill_keys(db, table)?;
         let (own, statement) = self.query(table)?;
         let mut winners: FxHashMap<Vec<u8>, (Version, i64)> = FxHashMap::default();
+        let mut deleted: FxHashSet<i64> = FxHashSet::default();
         let mut losers: Vec<(i64, i64)> = Vec::new();
         let mut beaten: Vec<Vec<u8>> = Vec::new();
         let mut superseded = 0;
@@ -123,6 +144,10 @@ impl Touched {
                 for &count in &own.versions {
                     parts.push(Part::at(&columns[at..at + count], row));
                     at += count;
+                }
+                let marks = &columns[at..at + own.marks];
+                if marks.iter().any(|column| column.is_valid(row)) {
+                    deleted.insert(ids.value(row));
                 }
                 let candidate = (Version { parts, sequence: sequences.value(row) }, ids.value(row));
                 let loser = match winners.entry(keys.at(row).to_vec()) {
@@ -150,7 +175,10 @@ impl Touched {
             let held = held.filter(|id| *id < fresh);
             table.open.confirmed.entry(version).or_default().extend(held);
         }
-        drop(winners);
+        let gone = winners.into_values().filter(|(_, id)| deleted.contains(id));
+        let gone: Vec<(i64, i64)> = gone.map(|(version, id)| (id, version.sequence)).collect();
+        let removed = gone.len() as u64;
+        losers.extend(gone);
         let (appended, earlier): (Vec<_>, Vec<_>) =
             losers.into_iter().partition(|(id, _)| *id >= OWN_ROWS);
         table.open.doomed.extend(earlier.into_iter().map(|(id, _)| id));
@@ -169,7 +197,7 @@ impl Touched {
         if table.filter.is_none() && table.look_ups == LOOK_UPS {
             table.filter = self.read_keys(db, table)?;
         }
-        Ok(superseded)
+        Ok(Settled { superseded, removed })
     }
 
     fn fill_keys(&self, db: &Connection, table: &Table) -> Result<()> {
@@ -212,6 +240,9 @@ impl Touched {
             versions.push(there.len());
             select.extend(there.iter().map(|column| format!("t.{}", sql::name(&column.name))));
         }
+        let marks: Vec<_> =
+            self.deleted_at.iter().filter_map(|&position| table.column(position).ok()).collect();
+        select.extend(marks.iter().map(|column| format!("t.{}", sql::name(&column.name))));
         if table.open.sweep.is_some() {
             select.push("t._sdc_table_version".to_owned());
         }
@@ -221,7 +252,7 @@ impl Touched {
             table.place.sql(),
             on.join(" AND ")
         );
-        Ok((Shape { keys: self.key_positions.len(), versions }, statement))
+        Ok((Shape { keys: self.key_positions.len(), versions, marks: marks.len() }, statement))
     }
 
     /// Reads all keys of the table.
@@ -249,10 +280,12 @@ impl Touched {
     }
 }
 
-/// How the columns of the look-up divide: keys, then the columns of each version field.
+/// How the columns of the look-up divide: keys, then the columns of each version field, then those
+/// that say when a record was deleted in the source.
 struct Shape {
     keys: usize,
     versions: Vec<usize>,
+    marks: usize,
 }
 
 /// Whether a row is no more once the transaction is over.
@@ -268,7 +301,7 @@ fn is_swept(table: &Table, sweep: Sweep, id: i64, versions: &ArrayRef, row: usiz
 /// Ends what a round does to a stream's tables: deletes the rows of earlier transactions that it
 /// replaces, with their items, and the rows whose place a version took. No column may be added
 /// afterwards in the same transaction.
-pub(crate) fn finish(db: &Connection, tables: &mut [Table]) -> Result<()> {
+pub(crate) fn finish(db: &Connection, tables: &mut [Table], layout: Layout) -> Result<()> {
     let Some((own, children)) = tables.split_first_mut() else { return Ok(()) };
     let what = "cannot replace earlier versions";
     let mut doomed: Vec<i64> = own.open.doomed.drain().collect();
@@ -299,12 +332,34 @@ pub(crate) fn finish(db: &Connection, tables: &mut [Table]) -> Result<()> {
             ))
             .map_err(|error| table.error(what, error))?;
         }
+        let mut set = format!("_sdc_table_version = {version}");
+        if layout.deletes == Deletes::Mark
+            && let Some(mark) = own.deleted_at()
+        {
+            // Marks that a tap gave are older than the rows they came with, marks of our own are not.
+            set += &format!(", {mark} = CASE WHEN {mark} < _sdc_batched_at THEN {mark} END");
+        }
         db.execute_batch(&format!(
-            "UPDATE {} SET _sdc_table_version = {version}
+            "UPDATE {} SET {set}
              WHERE rowid IN (SELECT id FROM temp.main.bobbin_rows)",
             own.place.sql()
         ))
         .map_err(|error| own.error(what, error))?;
+    }
+    if let Some(fade) = own.open.fade.take()
+        && let Some(mark) = own.deleted_at()
+    {
+        db.execute(
+            &format!(
+                "UPDATE {} SET {mark} = make_timestamptz(?) WHERE {}",
+                own.place.sql(),
+                fade.rows
+            ),
+            [fade.at.as_microsecond()],
+        )
+        .map_err(|error| {
+            own.error("cannot mark what the table's new version does not have", error)
+        })?;
     }
     for table in std::iter::once(own).chain(children) {
         if let Some(sweep) = table.open.sweep {

@@ -3,11 +3,15 @@
 //! Rows of a new version go into a keyed table at once, over those of the same keys: readers see every
 //! record in one form or the other. In a table without keys they would see both generations, so
 //! they gather in a table beside it. When the version is whole, what is left of older ones goes, in
-//! one transaction; at its end, as all deletes ([`crate::merge`]). A version that never becomes
-//! whole removes nothing (C5).
+//! one transaction; at its end, as all deletes ([`crate::merge`]). Where a person wants them kept, they
+//! are marked as deleted instead. A version that never becomes whole removes nothing (C5).
 
-use bobbin_core::Result;
+use bobbin_core::{Error, Result};
+use bobbin_load::shape::convert::Converter;
+use bobbin_load::shape::layout::{Deletes, Layout};
 use duckdb::Connection;
+use jiff::Timestamp;
+use rustc_hash::FxHashSet;
 
 use crate::error::Doing;
 use crate::family::Family;
@@ -15,7 +19,7 @@ use crate::found;
 use crate::ledger::Ledger;
 use crate::merge::{OWN_ROWS, fill};
 use crate::sql;
-use crate::table::{Sweep, TABLE_VERSION, Table};
+use crate::table::{Fade, Sweep, TABLE_VERSION, Table};
 
 /// What a segment's version means for a family's tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,23 +95,29 @@ pub(crate) fn activate(
 
 /// How many rows go beside those that go anyway.
 fn count(db: &Connection, table: &Table, sweep: Sweep) -> Result<u64> {
-    let open = &table.open;
-    let confirmed = sweep.version.and_then(|version| open.confirmed.get(&version));
-    let others: Vec<i64> =
-        open.doomed.iter().chain(confirmed.into_iter().flatten()).copied().collect();
-    fill(db, &others)?;
-    let earlier = open.sweep.map_or("false".to_owned(), Sweep::sql);
+    let confirmed = |sweep: Sweep| {
+        let ids = sweep.version.and_then(|version| table.open.confirmed.get(&version));
+        ids.into_iter().flatten().copied()
+    };
+    let others: FxHashSet<i64> =
+        table.open.doomed.iter().copied().chain(confirmed(sweep)).collect();
+    fill(db, &others.iter().copied().collect::<Vec<_>>())?;
+    let listed = "rowid IN (SELECT id FROM temp.main.bobbin_rows)";
+    let Some(earlier) = table.open.sweep else {
+        return count_where(db, table, &format!("{} AND NOT {listed}", sweep.sql()));
+    };
+    let (swept, before) = (sweep.sql(), earlier.sql());
+    let more = count_where(db, table, &format!("{swept} AND NOT {before} AND NOT {listed}"))?;
+    // What the version before held on to goes only now.
+    let held: Vec<i64> = confirmed(earlier).filter(|id| !others.contains(id)).collect();
+    fill(db, &held)?;
+    Ok(more + count_where(db, table, &format!("{swept} AND {before} AND {listed}"))?)
+}
+
+fn count_where(db: &Connection, table: &Table, condition: &str) -> Result<u64> {
+    let count = format!("SELECT count(*) FROM {} WHERE {condition}", table.place.sql());
     let rows: i64 = db
-        .query_row(
-            &format!(
-                "SELECT count(*) FROM {} WHERE {} AND NOT {earlier}
-                     AND rowid NOT IN (SELECT id FROM temp.main.bobbin_rows)",
-                table.place.sql(),
-                sweep.sql()
-            ),
-            [],
-            |row| row.get(0),
-        )
+        .query_row(&count, [], |row| row.get(0))
         .map_err(|error| table.error("cannot count the rows of the earlier version", error))?;
     Ok(rows as u64)
 }
@@ -139,4 +149,42 @@ fn take_in(db: &Connection, table: &mut Table, version: i64) -> Result<()> {
     }
     table.beside = false;
     Ok(())
+}
+
+/// Whether rows that a version no longer has stay, with a mark.
+pub(crate) fn marks(layout: Layout, family: &Family) -> bool {
+    layout.deletes == Deletes::Mark
+        && family.tables.first().is_some_and(|own| own.keyed && own.exists)
+}
+
+/// Lets `version` take the place of all others, marking as deleted what it does not have; gives what
+/// was changed, for people. Items stay with their records.
+pub(crate) fn mark(
+    db: &Connection,
+    ledger: &Ledger,
+    (family, converter): (&mut Family, &mut Converter),
+    version: i64,
+    at: Timestamp,
+) -> Result<Vec<String>> {
+    let Some(own) = family.tables.first_mut() else { return Ok(Vec::new()) };
+    let columns = converter
+        .provide_deleted_at()
+        .ok_or_else(|| Error::bug("there is no column for the mark of deleted records"))?;
+    let changes = own.grow(db, ledger, &columns)?;
+    let marked: Vec<String> = columns
+        .deleted_at
+        .iter()
+        .filter_map(|&position| own.column(position).ok())
+        .map(|column| format!("{} IS NOT NULL", sql::name(&column.name)))
+        .collect();
+    let sweep = Sweep { version: Some(version), before: OWN_ROWS + own.open.appended };
+    let rows = format!("{} AND NOT ({})", sweep.sql(), marked.join(" OR "));
+    own.open.fade = Some(Fade { rows, at });
+    for table in family.tables.iter_mut().filter(|table| table.exists) {
+        if table.version.is_none_or(|active| active <= version) {
+            table.version = Some(version);
+        }
+    }
+    family.record_all(db, ledger)?;
+    Ok(changes)
 }

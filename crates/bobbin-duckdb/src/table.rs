@@ -11,6 +11,7 @@ use bobbin_load::shape::name;
 use bobbin_load::shape::tree::{Column, Sub};
 use bobbin_load::shape::types::ColumnType;
 use duckdb::Connection;
+use jiff::Timestamp;
 use rustc_hash::FxHashSet;
 
 use crate::error::Doing;
@@ -97,6 +98,16 @@ pub(crate) struct Open {
     pub(crate) confirmed: BTreeMap<i64, FxHashSet<i64>>,
     /// The rows that are no more once it is over, because a version took the place of all others.
     pub(crate) sweep: Option<Sweep>,
+    /// The rows that get a mark once it is over, for the same reason.
+    pub(crate) fade: Option<Fade>,
+}
+
+/// Rows that a version no longer has and that stay, marked as deleted.
+#[derive(Clone, Debug)]
+pub(crate) struct Fade {
+    /// The condition for these rows.
+    pub(crate) rows: String,
+    pub(crate) at: Timestamp,
 }
 
 /// Rows whose place a version took.
@@ -182,6 +193,12 @@ impl Table {
             .ok_or_else(|| Error::bug("a batch names a column the table does not have"))
     }
 
+    /// The column of instants for when a record was deleted in the source, quoted, if there is one.
+    pub(crate) fn deleted_at(&self) -> Option<String> {
+        let column = self.columns.iter().flatten().find(|column| column.is_deleted_at());
+        column.map(|column| sql::name(&column.name))
+    }
+
     /// Makes the table or the columns a batch needs; gives what was changed, for people.
     pub(crate) fn grow(
         &mut self,
@@ -189,7 +206,7 @@ impl Table {
         ledger: &Ledger,
         batch: &Batch,
     ) -> Result<Vec<String>> {
-        if self.exists && batch.new.is_empty() && batch.renamed.is_empty() || batch.rows == 0 {
+        if batch.new.is_empty() && batch.renamed.is_empty() && (self.exists || batch.rows == 0) {
             return Ok(Vec::new());
         }
         let target = self.place.sql();

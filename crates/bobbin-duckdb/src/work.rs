@@ -8,6 +8,7 @@ use bobbin_core::id::StreamName;
 use bobbin_core::{Error, Result};
 use bobbin_load::shape::batch::{Batch, RejectedRow};
 use bobbin_load::shape::convert::kept;
+use bobbin_load::shape::layout::Deletes;
 use duckdb::Connection;
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
@@ -47,7 +48,8 @@ pub(crate) struct Written {
     pub(crate) superseded_early: u64,
     pub(crate) superseded_later: u64,
     pub(crate) rejected: u64,
-    /// Records that are no more, because a new version took the place of all others.
+    /// Records that are no more: deleted in the source, or not in the version that took the place of
+    /// all others.
     pub(crate) removed: u64,
     pub(crate) sequence: Option<i64>,
     pub(crate) changes: Vec<String>,
@@ -87,8 +89,9 @@ impl Work<'_> {
         desk.writers.clear();
         self.family.record(desk.db, self.ledger)?;
         let whole = self.turn.whole.then_some(self.turn.version);
-        self.written.superseded_later =
-            self.touched.settle(desk.db, &mut self.family.tables, whole)?;
+        let settled = self.touched.settle(desk.db, &mut self.family.tables, whole)?;
+        self.written.superseded_later = settled.superseded;
+        self.written.removed = settled.removed;
         if self.written.partial > 0
             && let Some(own) = self.family.tables.first()
         {
@@ -123,7 +126,8 @@ impl Work<'_> {
         let stamp = Stamp { received: self.received, batched, version: self.turn.version };
         self.append(desk, 0, batch, stamp)?;
         if let Some(own) = self.family.tables.first_mut().filter(|own| own.keyed) {
-            self.touched.note(own, batch)?;
+            let removes = self.registry.layout.deletes == Deletes::Remove;
+            self.touched.note(own, batch, removes)?;
         }
         self.written.rows += batch.rows as u64;
         for child in &batch.children {

@@ -84,7 +84,7 @@ pub struct TableReport {
     pub unchanged: u64,
     /// Records set aside, by tap and destination.
     pub rejected: u64,
-    /// Rows removed because the source, read whole, has them no more.
+    /// Rows removed because the source has them no more: it was read whole, or it said so.
     #[serde(default)]
     pub removed: u64,
     /// Calls made for it.

@@ -178,6 +178,7 @@ impl PostgresLoader {
             flows: Vec::new(),
             waiting: FxHashSet::default(),
             repeats: false,
+            deletes: false,
             written: Written::default(),
         };
         let cancel = &self.cancel;
@@ -200,8 +201,19 @@ impl PostgresLoader {
         let mut written = written?;
         converted?;
         if segment.activates && !turn.outdated {
-            let family = &mut self.tables.get_mut(&stream.name).ok_or_else(lost_table)?.0;
-            written.removed = replace::activate(db, &self.ledger, family, turn.version)?;
+            let (family, converter) = self.tables.get_mut(&stream.name).ok_or_else(lost_table)?;
+            if replace::marks(self.config.layout, family) {
+                let at = self.clock.now();
+                written.changes.extend(replace::mark(
+                    db,
+                    &self.ledger,
+                    (family, converter),
+                    turn.version,
+                    at,
+                )?);
+            } else {
+                written.removed += replace::activate(db, &self.ledger, family, turn.version)?;
+            }
         }
         if turn.outdated {
             // The converter has learnt of columns that were not made.

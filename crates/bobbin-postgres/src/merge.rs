@@ -21,26 +21,51 @@ pub(crate) struct Waiting<'a> {
     pub(crate) rows: &'a [u64],
     /// Whether several of the records may have one key.
     pub(crate) repeats: bool,
-    /// The positions of the columns of the key, and of each version field.
-    pub(crate) keys: &'a [usize],
-    pub(crate) versions: &'a [Vec<usize>],
+    pub(crate) positions: &'a Positions,
     /// The version that takes the place of all others, where the table is replaced as a whole.
     pub(crate) replaces_by: Option<i64>,
+    /// Whether one of them is to go, because it is deleted in the source.
+    pub(crate) deletes: bool,
+    /// Whether records that a version did not have were marked as deleted.
+    pub(crate) marks: bool,
 }
 
-/// Moves the waiting rows of a family's tables; gives how many records were inserted or replaced
-/// another.
+/// Where in the table of the records some columns are.
+pub(crate) struct Positions {
+    /// Those of the key, and of each version field.
+    pub(crate) keys: Vec<usize>,
+    pub(crate) versions: Vec<Vec<usize>>,
+    /// Those that say when a record was deleted in the source.
+    pub(crate) deleted_at: Vec<usize>,
+}
+
+/// What a merge did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Merged {
+    /// Records that were inserted or replaced another.
+    pub(crate) moved: u64,
+    /// Records that are no more, because they are deleted in the source.
+    pub(crate) removed: u64,
+}
+
+/// Moves the waiting rows of a family's tables.
 ///
 /// Items go with their records: those of a record that was replaced are deleted, also where the new
 /// one has fewer or none (C21), and only items of records that won arrive.
 ///
 /// Where the table is being replaced as a whole, a record that the new version has in an older form
-/// than the table stays as it is and belongs to that version from then on.
-pub(crate) fn merge(db: &mut Client, tables: &[Table], waiting: &Waiting<'_>) -> Result<u64> {
-    let Some((own, children)) = tables.split_first() else { return Ok(0) };
+/// than the table stays as it is and belongs to that version from then on; where an earlier version did
+/// not have it and it was marked for that, the mark goes.
+///
+/// A record that is to go because it is deleted in the source moves like any other, so that it is the
+/// newest version of its key that decides, and goes afterwards.
+pub(crate) fn merge(db: &mut Client, tables: &[Table], waiting: &Waiting<'_>) -> Result<Merged> {
+    let Some((own, children)) = tables.split_first() else {
+        return Ok(Merged { moved: 0, removed: 0 });
+    };
     let what = "cannot replace earlier versions";
     let mut key = Vec::new();
-    for &position in waiting.keys {
+    for &position in &waiting.positions.keys {
         let column = own.column(position)?;
         key.push((sql::name(&column.name), column.ty));
     }
@@ -74,21 +99,88 @@ pub(crate) fn merge(db: &mut Client, tables: &[Table], waiting: &Waiting<'_>) ->
     if let Some(version) = waiting.replaces_by {
         let names: Vec<String> = key.iter().map(|(name, _)| name.clone()).collect();
         let mut statements = held_on(own, own, (&names, &names), version);
+        if waiting.marks
+            && let Some(mark) = own.deleted_at()
+        {
+            statements += &unmarked(own, &names, &mark);
+        }
         for (table, _) in &children {
             statements += &held_on(own, table, (&lead(table, names.len()), &names), version);
         }
         db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &own.name))?;
     }
-    for (table, staged) in children {
+    for (table, staged) in &children {
         let mut statements = items_of_replaced(table, &won, key.len());
-        if *staged > 0 {
+        if **staged > 0 {
             statements += &items_of_winners(table, &won, key.len());
         }
         db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &table.name))?;
     }
+    let children: Vec<&Table> = children.into_iter().map(|(table, _)| table).collect();
+    let removed = match marked(own, &waiting.positions.deleted_at) {
+        Some(marked) if waiting.deletes => remove(db, own, &children, &key, &marked)
+            .map_err(|error| error.with("table", &own.name))?,
+        _ => 0,
+    };
     db.batch_execute(&format!("TRUNCATE {}", own.stage()))
         .doing("cannot empty a temporary table")?;
-    Ok(moved)
+    Ok(Merged { moved, removed })
+}
+
+/// Removes records that waited, are marked as deleted and so is the row that is there for them now,
+/// with their items.
+fn remove(
+    db: &mut Client,
+    own: &Table,
+    children: &[&Table],
+    key: &[(String, ColumnType)],
+    marked: &str,
+) -> Result<u64> {
+    let what = "cannot remove records that are deleted in the source";
+    let names: Vec<String> = key.iter().map(|(name, _)| name.clone()).collect();
+    let (held, stage) = (own.sql(), own.stage());
+    // As for items, an array is looked up in the index where a join would read the table.
+    let delete = match names.as_slice() {
+        [name] => format!(
+            "DELETE FROM {held} AS held WHERE {name} = ANY (ARRAY(
+                 SELECT {name} FROM {stage} AS held WHERE {marked})) AND ({marked})"
+        ),
+        _ => format!(
+            "DELETE FROM {held} AS held USING (SELECT DISTINCT {columns} FROM {stage} AS held
+                 WHERE {marked}) AS stage WHERE {same} AND ({marked})",
+            columns = names.join(", "),
+            same = equal(&names, "held", &names, "stage"),
+        ),
+    };
+    if children.is_empty() {
+        return db.execute(&delete, &[]).doing(what);
+    }
+    let won = own.won();
+    db.batch_execute(&format!("TRUNCATE {won}")).doing(what)?;
+    let removed = db
+        .execute(
+            &format!(
+                "WITH gone AS ({delete} RETURNING {}) INSERT INTO {won} SELECT * FROM gone",
+                returned(key)
+            ),
+            &[],
+        )
+        .doing(what)?;
+    for table in children {
+        db.batch_execute(&items_of_replaced(table, &won, key.len()))
+            .doing(what)
+            .map_err(|error| error.with("items", &table.name))?;
+    }
+    Ok(removed)
+}
+
+/// The condition for rows, called `held`, that are marked as deleted in the source; none where no row
+/// can be.
+pub(crate) fn marked(own: &Table, deleted_at: &[usize]) -> Option<String> {
+    let columns = deleted_at.iter().filter_map(|&position| own.column(position).ok());
+    let set: Vec<String> =
+        columns.map(|column| format!("held.{} IS NOT NULL", sql::name(&column.name))).collect();
+    (!set.is_empty()).then(|| format!("({})", set.join(" OR ")))
 }
 
 /// What the columns of a key are called where the keys that moved are noted.
@@ -152,6 +244,20 @@ fn held_on(
     )
 }
 
+/// Takes the mark off records that came: marks which a tap gave are older than the rows they came
+/// with, marks of our own are not.
+fn unmarked(own: &Table, key: &[String], mark: &str) -> String {
+    format!(
+        "UPDATE {held} AS held SET {mark} = NULL
+         FROM (SELECT DISTINCT {columns} FROM {stage}) AS stage
+         WHERE {same} AND held.{mark} >= held._sdc_batched_at;",
+        held = own.sql(),
+        columns = key.join(", "),
+        stage = own.stage(),
+        same = equal(key, "held", key, "stage"),
+    )
+}
+
 /// The columns of an item that hold its record's key, quoted.
 fn lead(table: &Table, keys: usize) -> Vec<String> {
     table.lead.iter().take(keys).map(|(name, _)| sql::name(name)).collect()
@@ -172,8 +278,12 @@ fn records(table: &Table, key: &[(String, ColumnType)], waiting: &Waiting<'_>) -
     let set: Vec<String> =
         columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
     let version = |row: &str| -> Vec<String> {
-        let mut parts: Vec<String> =
-            waiting.versions.iter().flat_map(|positions| field(table, positions, row)).collect();
+        let mut parts: Vec<String> = waiting
+            .positions
+            .versions
+            .iter()
+            .flat_map(|positions| field(table, positions, row))
+            .collect();
         parts.push(format!("{row}._sdc_sequence"));
         parts
     };

@@ -3,15 +3,20 @@
 //! Rows of a new version go into a keyed table at once, over those of the same keys: readers see every
 //! record in one form or the other. In a table without keys they would see both generations, so
 //! they gather in a table beside it. When the version is whole, what is left of older ones goes,
-//! in one transaction. A version that never becomes whole removes nothing (C5).
+//! in one transaction; where a person wants them kept, they are marked as deleted instead. A version
+//! that never becomes whole removes nothing (C5).
 
-use bobbin_core::Result;
+use bobbin_core::{Error, Result};
+use bobbin_load::shape::convert::Converter;
+use bobbin_load::shape::layout::{Deletes, Layout};
+use jiff::Timestamp;
 use postgres::Client;
 
 use crate::error::Doing;
 use crate::family::Family;
 use crate::found;
 use crate::ledger::Ledger;
+use crate::merge;
 use crate::sql;
 use crate::table::Table;
 
@@ -111,4 +116,50 @@ pub(crate) fn activate(
     }
     family.record_all(db, ledger)?;
     Ok(removed)
+}
+
+/// Whether rows that a version no longer has stay, with a mark.
+pub(crate) fn marks(layout: Layout, family: &Family) -> bool {
+    layout.deletes == Deletes::Mark
+        && family.tables.first().is_some_and(|own| own.keyed && own.exists)
+}
+
+/// Lets `version` take the place of all others, marking as deleted what it does not have; gives what
+/// was changed, for people. Items stay with their records.
+pub(crate) fn mark(
+    db: &mut Client,
+    ledger: &Ledger,
+    (family, converter): (&mut Family, &mut Converter),
+    version: i64,
+    at: Timestamp,
+) -> Result<Vec<String>> {
+    let Some(own) = family.tables.first_mut() else { return Ok(Vec::new()) };
+    let columns = converter
+        .provide_deleted_at()
+        .ok_or_else(|| Error::bug("there is no column for the mark of deleted records"))?;
+    let mut changes = own.grow(db, ledger, &columns)?;
+    let marked = merge::marked(own, &columns.deleted_at)
+        .ok_or_else(|| Error::bug("the mark of deleted records has no column"))?;
+    let count = db
+        .execute(
+            &format!(
+                "UPDATE {} AS held SET {} = to_timestamp(0) + $1::bigint * interval '1 microsecond'
+                 WHERE _sdc_table_version <> {version} AND NOT {marked}",
+                own.sql(),
+                own.deleted_at().ok_or_else(|| Error::bug("the mark's column was not made"))?
+            ),
+            &[&at.as_microsecond()],
+        )
+        .doing("cannot mark what the table's new version does not have")
+        .map_err(|error| error.with("table", &own.name))?;
+    if count > 0 {
+        changes.push(format!("{}: marked {count} rows as deleted in the source", own.name));
+    }
+    for table in family.tables.iter_mut().filter(|table| table.exists) {
+        if table.version.is_none_or(|active| active <= version) {
+            table.version = Some(version);
+        }
+    }
+    family.record_all(db, ledger)?;
+    Ok(changes)
 }

@@ -121,6 +121,12 @@ impl Table {
         lead.chain(own).chain(system).collect()
     }
 
+    /// The column of instants for when a record was deleted in the source, quoted, if there is one.
+    pub(crate) fn deleted_at(&self) -> Option<String> {
+        let column = self.columns.iter().flatten().find(|column| column.is_deleted_at());
+        column.map(|column| sql::name(&column.name))
+    }
+
     /// Makes the table or the columns a batch needs; gives what was changed, for people.
     pub(crate) fn grow(
         &mut self,
@@ -128,7 +134,7 @@ impl Table {
         ledger: &Ledger,
         batch: &Batch,
     ) -> Result<Vec<String>> {
-        if self.exists && batch.new.is_empty() && batch.renamed.is_empty() || batch.rows == 0 {
+        if batch.new.is_empty() && batch.renamed.is_empty() && (self.exists || batch.rows == 0) {
             return Ok(Vec::new());
         }
         let target = self.sql();

@@ -15,6 +15,7 @@ use bobbin_core::{Error, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::{Batch, RejectedRow};
 use bobbin_load::shape::convert::kept;
+use bobbin_load::shape::layout::Deletes;
 use jiff::Timestamp;
 use postgres::Client;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
@@ -23,7 +24,7 @@ use crate::copy::{Field, HEADER, Rows, TRAILER};
 use crate::error::{self, Doing};
 use crate::family::{Family, Registry};
 use crate::ledger::Ledger;
-use crate::merge::{self, Waiting};
+use crate::merge::{self, Positions, Waiting};
 use crate::replace;
 use crate::sql;
 use crate::table::{SYSTEM, Table};
@@ -54,6 +55,8 @@ pub(crate) struct Work<'a> {
     /// Hashes of the keys of records that wait, to see whether one may come twice.
     pub(crate) waiting: FxHashSet<u64>,
     pub(crate) repeats: bool,
+    /// Whether one of them is to go, because it is deleted in the source.
+    pub(crate) deletes: bool,
     pub(crate) written: Written,
 }
 
@@ -85,7 +88,8 @@ pub(crate) struct Written {
     pub(crate) loaded: u64,
     pub(crate) superseded: u64,
     pub(crate) rejected: u64,
-    /// Records that are no more, because a new version took the place of all others.
+    /// Records that are no more: deleted in the source, or not in the version that took the place of
+    /// all others.
     pub(crate) removed: u64,
     pub(crate) sequence: Option<i64>,
     pub(crate) changes: Vec<String>,
@@ -95,7 +99,7 @@ pub(crate) struct Written {
 
 impl Work<'_> {
     pub(crate) fn write(mut self, batches: &Receiver<Batch>) -> Result<Written> {
-        let mut shape: Option<(Vec<usize>, Vec<Vec<usize>>)> = None;
+        let mut positions: Option<Positions> = None;
         self.written.changes.append(&mut self.family.changes);
         for mut batch in batches {
             let batched = self.clock.now();
@@ -115,11 +119,12 @@ impl Work<'_> {
             if self.flows.iter().map(waits).sum::<usize>() >= COPY_BYTES {
                 self.flush()?;
             }
-            shape = Some((batch.keys, batch.versions));
+            let Batch { keys, versions, deleted_at, .. } = batch;
+            positions = Some(Positions { keys, versions, deleted_at });
         }
         self.flush()?;
         self.family.record(self.db, self.ledger)?;
-        if let Some((keys, versions)) = shape
+        if let Some(positions) = positions
             && let Some(waited) = self.flows.first().map(|flow| flow.staged).filter(|&n| n > 0)
         {
             let tables = &self.family.tables;
@@ -127,13 +132,15 @@ impl Work<'_> {
             let waiting = Waiting {
                 rows: &staged,
                 repeats: self.repeats,
-                keys: &keys,
-                versions: &versions,
+                positions: &positions,
                 replaces_by: self.whole.then_some(self.version),
+                deletes: self.deletes,
+                marks: self.registry.layout.deletes == Deletes::Mark,
             };
-            let moved = merge::merge(self.db, tables, &waiting)?;
-            self.written.loaded += moved;
-            self.written.superseded += waited - moved;
+            let merged = merge::merge(self.db, tables, &waiting)?;
+            self.written.loaded += merged.moved;
+            self.written.superseded += waited - merged.moved;
+            self.written.removed += merged.removed;
         }
         self.tell();
         Ok(self.written)
@@ -195,17 +202,24 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// For each record, whether there may be a row of its key.
+    /// For each record, whether there may be a row of its key, or it is to go as soon as it is there.
     fn known_before(&mut self, batch: &Batch) -> Vec<bool> {
         let own = &mut self.family.tables[0];
         if !own.keyed {
             return vec![false; batch.rows];
         }
         let keys = batch.key_bytes();
-        let known: Vec<bool> = match &mut own.filter {
+        let mut known: Vec<bool> = match &mut own.filter {
             Some(filter) => (0..batch.rows).map(|row| filter.insert(keys.at(row))).collect(),
             None => vec![true; batch.rows],
         };
+        if self.registry.layout.deletes == Deletes::Remove && !batch.deleted_at.is_empty() {
+            for (row, known) in known.iter_mut().enumerate() {
+                let deleted = batch.is_deleted(row);
+                self.deletes |= deleted;
+                *known |= deleted;
+            }
+        }
         if own.filter.as_ref().is_some_and(KeyFilter::is_too_large) {
             own.filter = None;
         }

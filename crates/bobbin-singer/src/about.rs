@@ -56,7 +56,8 @@ impl Setting {
 pub const TAP: [&str; 6] = ["catalog", "properties", "discover", "state", "about", "test"];
 
 /// What a target of ours can do, in Meltano's words.
-pub const TARGET: [&str; 4] = ["about", "activate-version", "batch", "target-schema"];
+pub const TARGET: [&str; 6] =
+    ["about", "activate-version", "soft-delete", "hard-delete", "batch", "target-schema"];
 
 /// A program, as it describes itself.
 #[derive(Clone, Copy, Debug)]

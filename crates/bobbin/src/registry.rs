@@ -73,7 +73,7 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
     let wrong = |message: String| {
         Error::config(message).hint(
             "a postgres destination takes: host, port, database, user, password, tls, ca_file, \
-             arrays, naming, load_mode, keep_original_name, on_key_change, max_columns, \
+             arrays, naming, load_mode, keep_original_name, on_key_change, hard_delete, max_columns, \
              rows_per_commit, connect_timeout_seconds, statement_timeout_seconds, \
              lock_timeout_seconds, ssh_host, ssh_port, ssh_user, ssh_key_file, \
              ssh_known_hosts_file",
@@ -188,7 +188,7 @@ pub(crate) fn duckdb(part: &Part) -> Result<bobbin_duckdb::Config> {
     let wrong = |message: String| {
         Error::config(message).hint(
             "a duckdb destination takes: path, arrays, naming, load_mode, keep_original_name, \
-                 on_key_change, max_columns, memory_limit_mb, threads, rows_per_commit",
+                 on_key_change, hard_delete, max_columns, memory_limit_mb, threads, rows_per_commit",
         )
     };
     let mut path = None;

@@ -39,6 +39,9 @@ pub struct Batch {
     pub keys: Vec<usize>,
     /// Per version field the positions of its columns, the field's own first.
     pub versions: Vec<Vec<usize>>,
+    /// The positions of the columns that say when a record was deleted in the source; empty where
+    /// nobody asks ([`Deletes`](super::layout::Deletes)).
+    pub deleted_at: Vec<usize>,
     /// Older versions that were left out for a newer one in the same batch.
     pub superseded: u64,
     /// The records' text, one per row, when the destination wants it.
@@ -98,6 +101,12 @@ impl Batch {
             })
             .collect();
         Version { parts, sequence: self.sequence[row] }
+    }
+
+    /// Whether a row's record is marked as deleted in the source.
+    pub fn is_deleted(&self, row: usize) -> bool {
+        let columns = self.deleted_at.iter().filter_map(|&position| self.column(position));
+        columns.into_iter().any(|column| column.is_valid(row))
     }
 
     /// The rows' keys as bytes that are equal exactly for equal keys.

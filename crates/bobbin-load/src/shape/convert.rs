@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::batch::{Batch, Lead, RejectedRow};
 use super::capabilities::Capabilities;
 use super::envelope::{Refusal, no_system_fields, rejected, sequence};
-use super::layout::{Arrays, Layout, Loading, Naming};
+use super::layout::{Arrays, Deletes, Layout, Loading, Naming};
 use super::sheet::{Known, Sheet};
 use super::tree::{Column, Sub, child, plant, plant_items, seek};
 use super::types::ColumnType;
@@ -56,6 +56,8 @@ pub struct Converter {
     /// The nodes of the key and of the version fields.
     pub(super) keys: Vec<usize>,
     versions: Vec<usize>,
+    /// The node of `_sdc_deleted_at`, where somebody asks for it.
+    deleted_at: Option<usize>,
     /// The positions on the way to the item at hand.
     ids: Vec<i64>,
     bytes: usize,
@@ -109,6 +111,7 @@ impl Converter {
             sheets: known.into_iter().map(sheet).collect(),
             keys: Vec::new(),
             versions: Vec::new(),
+            deleted_at: None,
             ids: Vec::new(),
             bytes: 0,
             extracted_at: Vec::new(),
@@ -141,6 +144,13 @@ impl Converter {
         };
         self.keys = find(&self.key_fields);
         self.versions = find(&self.version_fields);
+        self.deleted_at = (self.layout.deletes != Deletes::AsTold).then(|| {
+            let node = child(&mut nodes, 0, name::DELETED, true);
+            if nodes[node].fields.is_none() && nodes[node].primary.is_none() {
+                nodes[node].primary = Some(ColumnType::DateTime);
+            }
+            node
+        });
         self.sheets[0].planted(nodes);
         for at in 1..self.sheets.len() {
             let Some((path, above)) = self.sheets[at].sub.0.split_last() else { continue };
@@ -231,6 +241,7 @@ impl Converter {
             .iter()
             .map(|&node| own.nodes[node].columns.iter().map(|&(_, position)| position).collect())
             .collect();
+        batch.deleted_at = self.deleted_columns();
         if self.keys.is_empty() {
             let keys: StringArray = batch
                 .sequence
@@ -261,6 +272,22 @@ impl Converter {
             batch.keep_newest();
         }
         self.lead_children(&mut batch);
+        Some(batch)
+    }
+
+    fn deleted_columns(&self) -> Vec<usize> {
+        let node = self.deleted_at.map(|node| &self.sheets[0].nodes[node]);
+        node.map_or_else(Vec::new, |node| node.columns.iter().map(|&(_, at)| at).collect())
+    }
+
+    /// Gives `_sdc_deleted_at` a column of instants, if it has none. Call it between batches. Gives a
+    /// batch without rows that has what is to change in the table and all columns which say that a
+    /// record is deleted; nothing where the field can have no column.
+    pub fn provide_deleted_at(&mut self) -> Option<Batch> {
+        let mut batch = Batch::default();
+        let node = self.deleted_at?;
+        self.sheets[0].provide(node, ColumnType::DateTime, &mut batch)?;
+        batch.deleted_at = self.deleted_columns();
         Some(batch)
     }
 

@@ -16,6 +16,8 @@ pub struct Layout {
     pub split: Split,
     /// What happens to a table whose stream has another key than the table (C23).
     pub key_change: KeyChange,
+    /// What becomes of the rows of records that are gone in the source.
+    pub deletes: Deletes,
     /// Most columns of a table, or the destination's own number. Undeclared fields beyond it go to one
     /// JSON column; declared ones always have theirs.
     pub max_columns: Option<usize>,
@@ -67,6 +69,19 @@ pub enum KeyChange {
     Appends,
 }
 
+/// What becomes of the rows of records that are gone in the source: those that a tap marks
+/// (`_sdc_deleted_at`), and those that a version which is whole no longer has (`singer.md` 10; the
+/// setting `hard_delete`). Only tables with keys know the difference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deletes {
+    /// What is marked stays, with its mark; what a version no longer has goes.
+    AsTold,
+    /// Both go.
+    Remove,
+    /// Both stay, with a mark.
+    Mark,
+}
+
 impl Default for Layout {
     fn default() -> Self {
         Self {
@@ -75,6 +90,7 @@ impl Default for Layout {
             loading: Loading::Upsert,
             split: Split::KeepsName,
             key_change: KeyChange::Stops,
+            deletes: Deletes::AsTold,
             max_columns: None,
         }
     }

@@ -21,7 +21,7 @@ const RESERVED: [&str; 4] = ["_sdc", "__sdc", "_rjm", "_bobbin"];
 
 /// The mark of a record that is deleted in the source, which taps of databases send under this name
 /// (`singer.md` 7 and 10); the column keeps it.
-const DELETED: &str = "_sdc_deleted_at";
+pub const DELETED: &str = "_sdc_deleted_at";
 
 /// Put before a field's name that would begin like one of ours: `_sdc_x` → `source_sdc_x`.
 const ESCAPE: &str = "source";

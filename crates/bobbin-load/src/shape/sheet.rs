@@ -263,6 +263,33 @@ impl Sheet {
                 batch.new.push((position, building.column.clone()));
             }
         }
+        self.finish_names(batch);
+        self.rows = 0;
+        for node in &mut self.nodes {
+            node.met = 0;
+        }
+    }
+
+    /// Gives the field a column of that type, if it has none, though there is no value for it yet.
+    pub(super) fn provide(
+        &mut self,
+        node: usize,
+        ty: ColumnType,
+        batch: &mut Batch,
+    ) -> Option<usize> {
+        self.begin_record();
+        let found = self.nodes[node].columns.iter().find(|(t, _)| *t == ty).map(|&(_, at)| at);
+        let at = found.or_else(|| self.add_column(node, ty))?;
+        let building = &mut self.columns[at];
+        if !std::mem::replace(&mut building.exists, true) {
+            batch.new.push((at, building.column.clone()));
+        }
+        self.finish_names(batch);
+        Some(at)
+    }
+
+    /// Moves new names of columns that are there into a batch.
+    fn finish_names(&mut self, batch: &mut Batch) {
         // A column that is made now is made with its last name.
         let new = |position| batch.new.iter().any(|(at, _)| *at == position);
         let renamed = std::mem::take(&mut self.renamed);
@@ -270,10 +297,6 @@ impl Sheet {
             .into_iter()
             .filter(|(position, _)| self.columns[*position].exists && !new(*position))
             .collect();
-        self.rows = 0;
-        for node in &mut self.nodes {
-            node.met = 0;
-        }
     }
 
     /// Takes back what a finished batch was to change in the table, because none of its rows stayed.

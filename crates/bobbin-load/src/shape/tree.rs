@@ -5,6 +5,7 @@ use bobbin_core::schema::{Kind, Object, Schema};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use super::name::DELETED;
 use super::types::ColumnType;
 
 /// Which of a stream's tables: the paths of the arrays on the way to it, each counted from an item
@@ -64,6 +65,13 @@ pub struct Column {
     pub primary: bool,
     /// What the field means, in the source's words.
     pub description: Option<String>,
+}
+
+impl Column {
+    /// Whether it holds when a record was deleted in the source, as an instant.
+    pub fn is_deleted_at(&self) -> bool {
+        self.ty == ColumnType::DateTime && self.path == [DELETED]
+    }
 }
 
 /// A field, in an arena; the root is 0.

@@ -19,6 +19,7 @@ const TABLES: Layout = Layout {
     loading: Loading::Upsert,
     split: Split::KeepsName,
     key_change: bobbin_load::shape::layout::KeyChange::Stops,
+    deletes: bobbin_load::shape::layout::Deletes::AsTold,
     max_columns: None,
 };
 

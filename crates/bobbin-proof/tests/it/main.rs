@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod corpus;
+mod deletes;
 mod duckdb;
 mod postgres;
 mod properties;

@@ -1,13 +1,20 @@
 //! How tables look: the settings that every destination of ours takes.
 
 use bobbin_core::{Error, Result};
-use bobbin_load::shape::layout::{Arrays, KeyChange, Layout, Loading, Naming, Split};
+use bobbin_load::shape::layout::{Arrays, Deletes, KeyChange, Layout, Loading, Naming, Split};
 
 use crate::config::Part;
 
 /// The settings' names.
-pub(crate) const KEYS: [&str; 6] =
-    ["arrays", "naming", "load_mode", "keep_original_name", "on_key_change", "max_columns"];
+pub(crate) const KEYS: [&str; 7] = [
+    "arrays",
+    "naming",
+    "load_mode",
+    "keep_original_name",
+    "on_key_change",
+    "hard_delete",
+    "max_columns",
+];
 
 /// The layout of a destination whose own is `default`.
 pub(crate) fn layout(part: &Part, default: Layout) -> Result<Layout> {
@@ -25,16 +32,11 @@ pub(crate) fn layout(part: &Part, default: Layout) -> Result<Layout> {
     if choice(part, "load_mode", &["upsert", "append"])? == Some(1) {
         layout.loading = Loading::Append;
     }
-    match part.settings.get("keep_original_name") {
-        None => {}
-        Some(toml::Value::Boolean(true)) => layout.split = Split::KeepsName,
-        Some(toml::Value::Boolean(false)) => layout.split = Split::Renames,
-        Some(_) => {
-            return Err(Error::config(format!(
-                "`keep_original_name` of destination `{}` is neither true nor false",
-                part.name
-            )));
-        }
+    if let Some(keeps) = switch(part, "keep_original_name")? {
+        layout.split = if keeps { Split::KeepsName } else { Split::Renames };
+    }
+    if let Some(hard) = switch(part, "hard_delete")? {
+        layout.deletes = if hard { Deletes::Remove } else { Deletes::Mark };
     }
     if choice(part, "on_key_change", &["stop", "append"])? == Some(1) {
         layout.key_change = KeyChange::Appends;
@@ -54,6 +56,15 @@ pub(crate) fn layout(part: &Part, default: Layout) -> Result<Layout> {
         }
     }
     Ok(layout)
+}
+
+/// A setting that is true or false.
+fn switch(part: &Part, key: &str) -> Result<Option<bool>> {
+    let Some(value) = part.settings.get(key) else { return Ok(None) };
+    value.as_bool().map(Some).ok_or_else(|| {
+        let name = &part.name;
+        Error::config(format!("`{key}` of destination `{name}` is neither true nor false"))
+    })
 }
 
 /// Which of the words a setting is.

@@ -45,7 +45,13 @@ const KEY_CHANGE: Setting = Setting::text(
     "on_key_change",
     "`stop`, or `append` from then on, when a stream's key changes.",
 );
-
+const HARD_DELETE: Setting = Setting {
+    kind: SettingKind::Boolean,
+    ..Setting::text(
+        "hard_delete",
+        "`true`: rows marked as deleted go; `false`: those a version no longer has get a mark.",
+    )
+};
 const MAX_COLUMNS: Setting =
     number("max_columns", "Most columns of a table; undeclared fields beyond go to one of JSON.");
 
@@ -65,6 +71,7 @@ const KINDS: [Kind; 2] = [
             LOAD_MODE,
             KEEP_NAME,
             KEY_CHANGE,
+            HARD_DELETE,
             MAX_COLUMNS,
             number("memory_limit_mb", "Memory that DuckDB may use, in MB."),
             number("threads", "Threads that DuckDB may use."),
@@ -92,6 +99,7 @@ const KINDS: [Kind; 2] = [
             LOAD_MODE,
             KEEP_NAME,
             KEY_CHANGE,
+            HARD_DELETE,
             MAX_COLUMNS,
             number("rows_per_commit", "Records that are committed together."),
             number("connect_timeout_seconds", "How long connecting may take."),
