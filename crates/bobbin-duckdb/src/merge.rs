@@ -10,6 +10,7 @@
 //! or in two segments, so an item must also have come with its row: before this transaction, in an
 //! earlier segment of it, or in the segment at hand.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
@@ -318,7 +319,36 @@ pub(crate) fn finish(db: &Connection, tables: &mut [Table], layout: Layout) -> R
         }
         delete_filled(db, own, doomed.len())?;
     }
-    for (version, ids) in std::mem::take(&mut own.open.confirmed) {
+    // A row that the version held on to may be in a later one, too.
+    let turned = own.open.sweep.and_then(|sweep| sweep.version);
+    let turned = turned.or(own.open.fade.as_ref().map(|fade| fade.version));
+    let mut confirmed = std::mem::take(&mut own.open.confirmed);
+    let later = turned.map(|version| confirmed.split_off(&(version + 1))).unwrap_or_default();
+    confirm(db, own, children, confirmed, layout)?;
+    fade(db, own)?;
+    for table in std::iter::once(&*own).chain(&*children) {
+        if let Some(sweep) = table.open.sweep {
+            db.execute_batch(&format!("DELETE FROM {} WHERE {}", table.place.sql(), sweep.sql()))
+                .map_err(|error| table.error("cannot remove the table's earlier version", error))?;
+        }
+    }
+    confirm(db, own, children, later, layout)?;
+    for table in tables {
+        table.open = Open::default();
+    }
+    Ok(())
+}
+
+/// Writes down that rows are in versions, though newer than the forms these came with.
+fn confirm(
+    db: &Connection,
+    own: &Table,
+    children: &[Table],
+    confirmed: BTreeMap<i64, FxHashSet<i64>>,
+    layout: Layout,
+) -> Result<()> {
+    let what = "cannot replace earlier versions";
+    for (version, ids) in confirmed {
         let ids: Vec<i64> = ids.into_iter().collect();
         if ids.is_empty() {
             continue;
@@ -346,7 +376,12 @@ pub(crate) fn finish(db: &Connection, tables: &mut [Table], layout: Layout) -> R
         ))
         .map_err(|error| own.error(what, error))?;
     }
-    if let Some(fade) = own.open.fade.take()
+    Ok(())
+}
+
+/// Marks the rows that the table's new version does not have as deleted in the source.
+fn fade(db: &Connection, own: &Table) -> Result<()> {
+    if let Some(fade) = &own.open.fade
         && let Some(mark) = own.deleted_at()
     {
         db.execute(
@@ -360,13 +395,6 @@ pub(crate) fn finish(db: &Connection, tables: &mut [Table], layout: Layout) -> R
         .map_err(|error| {
             own.error("cannot mark what the table's new version does not have", error)
         })?;
-    }
-    for table in std::iter::once(own).chain(children) {
-        if let Some(sweep) = table.open.sweep {
-            db.execute_batch(&format!("DELETE FROM {} WHERE {}", table.place.sql(), sweep.sql()))
-                .map_err(|error| table.error("cannot remove the table's earlier version", error))?;
-        }
-        table.open = Open::default();
     }
     Ok(())
 }

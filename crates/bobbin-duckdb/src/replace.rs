@@ -47,8 +47,8 @@ pub(crate) fn begin(db: &Connection, family: &mut Family, version: Option<i64>) 
         return Ok(Turn { version, whole: false, outdated: false });
     };
     let outdated = active.is_some_and(|active| version < active);
-    // The first rows ever show at once.
-    let first = active.is_none() && !exists;
+    // The first rows ever show at once. Without a key, some may have gathered before the table was dropped.
+    let first = !exists && (active.is_none() || keyed && !outdated);
     let beside = !keyed && !outdated && !first && active != Some(version);
     for table in &mut family.tables {
         if first {
@@ -179,7 +179,7 @@ pub(crate) fn mark(
         .collect();
     let sweep = Sweep { version: Some(version), before: OWN_ROWS + own.open.appended };
     let rows = format!("{} AND NOT ({})", sweep.sql(), marked.join(" OR "));
-    own.open.fade = Some(Fade { rows, at });
+    own.open.fade = Some(Fade { rows, version, at });
     for table in family.tables.iter_mut().filter(|table| table.exists) {
         if table.version.is_none_or(|active| active <= version) {
             table.version = Some(version);

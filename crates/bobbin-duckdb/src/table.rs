@@ -107,6 +107,8 @@ pub(crate) struct Open {
 pub(crate) struct Fade {
     /// The condition for these rows.
     pub(crate) rows: String,
+    /// The version that does not have them.
+    pub(crate) version: i64,
     pub(crate) at: Timestamp,
 }
 

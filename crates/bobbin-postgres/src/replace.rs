@@ -40,8 +40,8 @@ pub(crate) fn begin(db: &mut Client, family: &mut Family, version: Option<i64>) 
         return Ok(Turn { version, outdated: false });
     };
     let outdated = active.is_some_and(|active| version < active);
-    // The first rows ever show at once.
-    let first = active.is_none() && !own.exists;
+    // The first rows ever show at once. Without a key, some may have gathered before the table was dropped.
+    let first = !own.exists && (active.is_none() || own.keyed && !outdated);
     let beside = !own.keyed && !outdated && !first && active != Some(version);
     for table in &mut family.tables {
         if first {
