@@ -9,22 +9,11 @@ use crate::fault::{Fault, FaultRule};
 use crate::mutation::{Activity, Mutation, Pick};
 use crate::simulator::{Running, Simulator};
 
-const EXAMPLES: &str = "\
-Examples:
-  fake-kustomer
-  fake-kustomer --port 8080 --conversations 2000000 --messages 8000000
-  fake-kustomer --live --clock-factor 60 --updates-per-minute 120
-  fake-kustomer --fault-rate 0.05 --seed 42
-  fake-kustomer --scenario org.json
-  curl -s -H 'Authorization: Bearer sim-token' http://127.0.0.1:8080/v1/users
-  curl -s http://127.0.0.1:8080/_sim/oracle/conversation/summary";
-
 /// Serves a pretend Kustomer organisation of any size.
 ///
 /// Data is generated from the seed as it is asked for: a large organisation starts as fast as a
 /// small one and needs no more memory.
 #[derive(Args, Clone, Debug, Default)]
-#[command(after_help = EXAMPLES)]
 pub struct SimulateArgs {
     /// A JSON file with everything; options given here win over it
     #[arg(long, value_name = "FILE")]

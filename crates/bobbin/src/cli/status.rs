@@ -2,8 +2,9 @@
 
 use std::io::IsTerminal;
 
+use anstream::{print, println};
 use bobbin_core::Result;
-use bobbin_engine::Engine;
+use bobbin_engine::{Engine, Outcome, RunReport};
 use clap::Args;
 use serde_json::json;
 
@@ -58,6 +59,7 @@ impl Status {
                         sum(|table| table.loaded),
                         sum(|table| table.rejected),
                         print::number(report.calls),
+                        why(report),
                     ]
                 }
                 None => {
@@ -69,7 +71,7 @@ impl Status {
         println!(
             "{}",
             print::table(
-                &["started", "result", "took", "extracted", "loaded", "rejected", "calls"],
+                &["started", "result", "took", "extracted", "loaded", "rejected", "calls", "why"],
                 &[2, 3, 4, 5, 6],
                 rows
             )
@@ -82,5 +84,15 @@ impl Status {
             }
         }
         Ok(exit::OK)
+    }
+}
+
+/// What kept a job from being complete, in a line.
+fn why(report: &RunReport) -> String {
+    let line = |text: &String| text.lines().next().unwrap_or_default().to_owned();
+    match &report.error {
+        Some(error) => line(error),
+        None if report.outcome == Outcome::Complete => String::new(),
+        None => report.notices.first().map(line).unwrap_or_default(),
     }
 }

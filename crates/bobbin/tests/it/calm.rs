@@ -129,3 +129,17 @@ fn help_names_the_exit_statuses_and_completions_are_printed() {
     }
     desk.run(&["completions", "bash"]).assert(0, &["_bobbin"]);
 }
+
+#[test]
+fn a_reader_that_leaves_early_is_no_fault() {
+    let sim = Simulator::start(tiny(6)).unwrap();
+    let desk = Desk::new(&sim);
+    for verb in ["discover", "plan", "run", "status"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let told = Told::of(desk.command(&[verb]).stdout(writer).output().unwrap());
+        told.assert(0, &[]);
+        assert!(!told.stderr.contains("panicked"), "{told:?}");
+    }
+    desk.assert_exact(&sim, None);
+}
