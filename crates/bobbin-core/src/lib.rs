@@ -17,6 +17,7 @@ pub mod plan;
 pub mod record;
 pub mod rejected;
 pub mod report;
+pub mod schedule;
 pub mod schema;
 pub mod secret;
 pub mod segment;
