@@ -233,7 +233,7 @@ fn an_expression_that_is_wrong_is_told_where() {
     ];
     for (expression, words) in cases {
         let error = expression.parse::<Quartz>().unwrap_err();
-        let told = error.report().to_string();
+        let told = error.report();
         assert!(told.contains(words), "{expression}: {told}");
         assert!(told.contains("cron expression"), "{told}");
     }
