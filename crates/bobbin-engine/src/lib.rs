@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod rejected;
 pub mod report;
 pub mod spool;
+pub mod timetable;
 
 mod extract;
 mod load;
