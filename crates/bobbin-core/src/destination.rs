@@ -5,7 +5,7 @@ use std::io::BufRead;
 use jiff::Timestamp;
 
 use crate::catalog::Stream;
-use crate::id::{ConnectionId, JobId, SegmentId, StreamName};
+use crate::id::{JobId, SchemaName, SegmentId, StreamName};
 use crate::plan::TablePlan;
 use crate::rejected::{RejectedList, RejectedQuery, Taken};
 use crate::segment::Segment;
@@ -18,9 +18,9 @@ pub trait Destination: Send + Sync {
     /// What it is, for example `duckdb`.
     fn name(&self) -> &str;
 
-    /// Tests that it can be reached and that `connection`'s tables can be written. Changes nothing
+    /// Tests that it can be reached and that tables in `schema` can be written. Changes nothing
     /// that stays.
-    fn check(&self, cx: &Context<'_>, connection: &ConnectionId) -> Result<Check>;
+    fn check(&self, cx: &Context<'_>, schema: &SchemaName) -> Result<Check>;
 
     /// Rows per commit that suit the destination best. The engine seals segments of exactly this
     /// many records and commits as soon as it has them; smaller ones are gathered.
@@ -28,13 +28,8 @@ pub trait Destination: Send + Sync {
         50_000
     }
 
-    /// Opens a session that alone may write this connection's tables until it is dropped.
-    fn open(
-        &self,
-        cx: &Context<'_>,
-        connection: &ConnectionId,
-        job: &JobId,
-    ) -> Result<Box<dyn Loader>>;
+    /// Opens a session that alone may write the tables in `schema` until it is dropped.
+    fn open(&self, cx: &Context<'_>, schema: &SchemaName, job: &JobId) -> Result<Box<dyn Loader>>;
 
     /// What loading records of `streams` would change: every table with its columns, named as
     /// loading would name them. Changes nothing, also where nothing was ever loaded. A table that
@@ -46,10 +41,10 @@ pub trait Destination: Send + Sync {
     fn plan(
         &self,
         cx: &Context<'_>,
-        connection: &ConnectionId,
+        schema: &SchemaName,
         streams: &[Stream],
     ) -> Result<Vec<TablePlan>> {
-        let _ = (cx, connection, streams);
+        let _ = (cx, schema, streams);
         Err(Error::config("a foreign target says nothing about the tables it makes")
             .with("destination", self.name())
             .hint("bobbin plan works for destinations of type duckdb and postgres"))
@@ -62,10 +57,10 @@ pub trait Destination: Send + Sync {
     fn rejected(
         &self,
         cx: &Context<'_>,
-        connection: &ConnectionId,
+        schema: &SchemaName,
         query: &RejectedQuery,
     ) -> Result<RejectedList> {
-        let _ = (cx, connection, query);
+        let _ = (cx, schema, query);
         Err(Error::config("a foreign target cannot be asked for the records set aside")
             .with("destination", self.name())
             .hint("they were sent to it as the stream rejected_records; look for them there"))

@@ -50,8 +50,12 @@ name!(
     StreamName
 );
 name!(
-    /// One source wired to one destination; also names its schema in the destination.
+    /// One source wired to one destination; its spool, its jobs and its logs are kept by this name.
     ConnectionId
+);
+name!(
+    /// A schema in a destination: where the tables of a connection are.
+    SchemaName
 );
 name!(
     /// One run of a connection. Text order is time order.

@@ -6,7 +6,7 @@ use bobbin_core::Result;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::{Clock, SystemClock};
 use bobbin_core::destination::{Destination, Loader};
-use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::id::{JobId, SchemaName};
 use bobbin_core::plan::TablePlan;
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::tap::{Check, Context};
@@ -46,7 +46,7 @@ impl Destination for DuckDb {
         self.config.rows_per_commit
     }
 
-    fn check(&self, _cx: &Context<'_>, _connection: &ConnectionId) -> Result<Check> {
+    fn check(&self, _cx: &Context<'_>, _schema: &SchemaName) -> Result<Check> {
         let existed = self.config.path.exists();
         let database = Database::open(&self.config, "bobbin_check")?;
         let db = database.connect()?;
@@ -77,32 +77,27 @@ impl Destination for DuckDb {
     fn plan(
         &self,
         _cx: &Context<'_>,
-        connection: &ConnectionId,
+        schema: &SchemaName,
         streams: &[Stream],
     ) -> Result<Vec<TablePlan>> {
-        plan::plan(&self.config, connection, streams)
+        plan::plan(&self.config, schema, streams)
     }
 
     fn rejected(
         &self,
         _cx: &Context<'_>,
-        connection: &ConnectionId,
+        schema: &SchemaName,
         query: &RejectedQuery,
     ) -> Result<RejectedList> {
-        rejected::list(&self.config, connection, query)
+        rejected::list(&self.config, schema, query)
     }
 
-    fn open(
-        &self,
-        cx: &Context<'_>,
-        connection: &ConnectionId,
-        job: &JobId,
-    ) -> Result<Box<dyn Loader>> {
-        let database = Database::open(&self.config, connection.as_str())?;
+    fn open(&self, cx: &Context<'_>, schema: &SchemaName, job: &JobId) -> Result<Box<dyn Loader>> {
+        let database = Database::open(&self.config, schema.as_str())?;
         let loader = DuckDbLoader::open(
             database,
             self.config.layout,
-            connection,
+            schema,
             job,
             self.clock.clone(),
             cx.cancel.clone(),

@@ -1,7 +1,7 @@
 //! bobbin's own tables beside the data: state and fence, segments, tables, columns, rejected
 //! records.
 
-use bobbin_core::id::{ConnectionId, JobId, SegmentId};
+use bobbin_core::id::{JobId, SchemaName, SegmentId};
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
@@ -28,7 +28,7 @@ pub(crate) struct Ledger {
     /// `"catalog"."schema"`
     schema: String,
     catalog: String,
-    connection: ConnectionId,
+    connection: SchemaName,
 }
 
 /// What [`Ledger::commit`] writes.
@@ -52,7 +52,7 @@ pub(crate) struct LoadedSegment {
 }
 
 impl Ledger {
-    pub(crate) fn new(catalog: &str, connection: &ConnectionId) -> Self {
+    pub(crate) fn new(catalog: &str, connection: &SchemaName) -> Self {
         let schema = format!("{}.{}", sql::name(catalog), sql::name(connection.as_str()));
         Self { schema, catalog: catalog.to_owned(), connection: connection.clone() }
     }

@@ -9,7 +9,7 @@ use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
 use bobbin_core::destination::{Loader, Receipt, Recovered};
-use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
+use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
 use bobbin_core::rejected::Taken;
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
@@ -45,7 +45,7 @@ pub(crate) struct DuckDbLoader {
     /// Keeps the file open.
     database: Database,
     ledger: Ledger,
-    connection: ConnectionId,
+    connection: SchemaName,
     job: JobId,
     token: i64,
     clock: Arc<dyn Clock>,
@@ -79,7 +79,7 @@ impl DuckDbLoader {
     pub(crate) fn open(
         database: Database,
         layout: Layout,
-        connection: &ConnectionId,
+        connection: &SchemaName,
         job: &JobId,
         clock: Arc<dyn Clock>,
         cancel: Cancel,

@@ -1,7 +1,7 @@
 //! What loading would change: the tables that are there and the streams' schemas, side by side.
 
 use bobbin_core::catalog::Stream;
-use bobbin_core::id::ConnectionId;
+use bobbin_core::id::SchemaName;
 use bobbin_core::plan::{TablePlan, TableState};
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_load::shape::plan::Place;
@@ -20,7 +20,7 @@ use crate::table::SYSTEM;
 /// Plans the streams' tables. A file that is not there is not made.
 pub(crate) fn plan(
     config: &Config,
-    connection: &ConnectionId,
+    connection: &SchemaName,
     streams: &[Stream],
 ) -> Result<Vec<TablePlan>> {
     let what = "cannot begin a transaction";
@@ -119,11 +119,7 @@ pub(crate) fn current_catalog(db: &Connection) -> Result<String> {
 }
 
 /// Whether there are tables of a bobbin that can be read.
-pub(crate) fn is_loaded(
-    db: &Connection,
-    ledger: &Ledger,
-    connection: &ConnectionId,
-) -> Result<bool> {
+pub(crate) fn is_loaded(db: &Connection, ledger: &Ledger, connection: &SchemaName) -> Result<bool> {
     let there: bool = db
         .query_row(
             "SELECT count(*) > 0 FROM duckdb_tables()

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use bobbin_core::catalog::{Catalog, Selection};
 use bobbin_core::destination::{Destination, Loader, Recovered};
-use bobbin_core::id::{ConnectionId, JobId, StreamName};
+use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
 use bobbin_core::report::{Event, Level};
 use bobbin_core::state::State;
 use bobbin_core::tap::{Completeness, Context, Discovery, StreamOutcome, SyncRequest, Tap};
@@ -38,6 +38,8 @@ pub struct Engine {
 pub struct RunRequest<'a> {
     /// Whose job it is.
     pub connection: &'a ConnectionId,
+    /// Where in the destination its tables are.
+    pub schema: &'a SchemaName,
     /// Where records come from.
     pub tap: &'a mut dyn Tap,
     /// Where rows go.
@@ -122,10 +124,10 @@ impl Engine {
         job: &JobId,
         ends: &mut Ends,
     ) -> Result<()> {
-        let RunRequest { connection, tap, destination, selection } = request;
+        let RunRequest { connection, schema, tap, destination, selection } = request;
         let rows = self.rows_per_commit.unwrap_or_else(|| destination.rows_per_commit()).max(1);
         let rounds = Rounds { records: rows, ..self.rounds };
-        let mut loader = destination.open(&cx, connection, job).map_err(destinations)?;
+        let mut loader = destination.open(&cx, schema, job).map_err(destinations)?;
         let save_state = |state: &State| ledger.save_state(connection, state, cx.clock.now());
         let recovered = resume(cx, &mut *loader, spool, rounds, &save_state, ends)?;
         let state = recovered.state.unwrap_or_default();

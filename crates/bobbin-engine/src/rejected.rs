@@ -9,7 +9,7 @@ use std::io::Cursor;
 use bobbin_core::catalog::{Selection, Stream};
 use bobbin_core::crash;
 use bobbin_core::destination::{Destination, Loader};
-use bobbin_core::id::{ConnectionId, JobId, SegmentId};
+use bobbin_core::id::{ConnectionId, JobId, SchemaName, SegmentId};
 use bobbin_core::report::Event;
 use bobbin_core::segment::Segment;
 use bobbin_core::tap::{Context, Tap};
@@ -27,6 +27,8 @@ const ROUND: u64 = 500;
 pub struct RetryRequest<'a> {
     /// Whose records.
     pub connection: &'a ConnectionId,
+    /// Where in the destination its tables are.
+    pub schema: &'a SchemaName,
     /// Tells the streams' schemas.
     pub tap: &'a dyn Tap,
     /// Where they were set aside.
@@ -78,7 +80,7 @@ impl Engine {
         let job = JobId::from(started.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
         let destinations = |error: Error| error.of(Party::Destination);
         let mut loader =
-            request.destination.open(&cx, request.connection, &job).map_err(destinations)?;
+            request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
         loader.recover().map_err(destinations)?;
         let mut retry = Retry { cx, loader: &mut *loader, job, started, number: 0 };
         let mut all = Vec::new();

@@ -118,10 +118,7 @@ impl Timetable {
     /// those after it are still to be, even where they have passed.
     pub fn set(&mut self, connection: &ConnectionId, plan: Plan, decided: Timestamp) {
         let running = self.entries.get(connection).is_some_and(|entry| entry.running);
-        let next = match plan.paused {
-            true => None,
-            false => plan.schedule.next(plan.base, decided),
-        };
+        let next = if plan.paused { None } else { plan.schedule.next(plan.base, decided) };
         if let Some(next) = next {
             self.queue.push(Reverse((next, connection.clone())));
         }

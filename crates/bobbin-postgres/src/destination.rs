@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::{Clock, SystemClock};
 use bobbin_core::destination::{Destination, Loader};
-use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::id::{JobId, SchemaName};
 use bobbin_core::plan::TablePlan;
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::tap::{Check, Context};
@@ -47,7 +47,7 @@ impl Destination for Postgres {
         self.config.rows_per_commit
     }
 
-    fn check(&self, _cx: &Context<'_>, connection: &ConnectionId) -> Result<Check> {
+    fn check(&self, _cx: &Context<'_>, schema: &SchemaName) -> Result<Check> {
         let mut db = connect(&self.config)?;
         let what = "cannot ask PostgreSQL about itself";
         let row = db
@@ -65,12 +65,12 @@ impl Destination for Postgres {
                 .with("database", &self.config.database)
                 .hint(error::READ_ONLY));
         }
-        let missing = rights::missing(&mut db, &self.config, connection.as_str()).doing(what)?;
+        let missing = rights::missing(&mut db, &self.config, schema.as_str()).doing(what)?;
         if !missing.is_empty() {
             return Err(Error::new(ErrorKind::Permission, "the user may not write there")
                 .with("user", &user)
                 .with("database", &self.config.database)
-                .with("schema", connection)
+                .with("schema", schema)
                 .hint(rights::hint(&missing)));
         }
         let mut facts = vec![
@@ -87,46 +87,41 @@ impl Destination for Postgres {
         if let Some(ssh) = &self.config.ssh {
             facts.push(("tunnel".to_owned(), format!("by way of {}", ssh.host)));
         }
-        facts.push(("schema".to_owned(), format!("{connection}, may be written")));
+        facts.push(("schema".to_owned(), format!("{schema}, may be written")));
         Ok(Check { facts, streams: Vec::new() })
     }
 
     fn plan(
         &self,
         _cx: &Context<'_>,
-        connection: &ConnectionId,
+        schema: &SchemaName,
         streams: &[Stream],
     ) -> Result<Vec<TablePlan>> {
-        plan::plan(&self.config, connection, streams)
-            .map_err(|error| rights::explain(&self.config, connection.as_str(), error))
+        plan::plan(&self.config, schema, streams)
+            .map_err(|error| rights::explain(&self.config, schema.as_str(), error))
     }
 
     fn rejected(
         &self,
         _cx: &Context<'_>,
-        connection: &ConnectionId,
+        schema: &SchemaName,
         query: &RejectedQuery,
     ) -> Result<RejectedList> {
-        rejected::list(&self.config, connection, query)
-            .map_err(|error| rights::explain(&self.config, connection.as_str(), error))
+        rejected::list(&self.config, schema, query)
+            .map_err(|error| rights::explain(&self.config, schema.as_str(), error))
     }
 
-    fn open(
-        &self,
-        cx: &Context<'_>,
-        connection: &ConnectionId,
-        job: &JobId,
-    ) -> Result<Box<dyn Loader>> {
+    fn open(&self, cx: &Context<'_>, schema: &SchemaName, job: &JobId) -> Result<Box<dyn Loader>> {
         let loader = PostgresLoader::open(
             self.config.clone(),
-            connection,
+            schema,
             job,
             self.clock.clone(),
             cx.cancel.clone(),
         );
         match loader {
             Ok(loader) => Ok(Box::new(loader)),
-            Err(error) => Err(rights::explain(&self.config, connection.as_str(), error)),
+            Err(error) => Err(rights::explain(&self.config, schema.as_str(), error)),
         }
     }
 }

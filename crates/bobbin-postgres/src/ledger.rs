@@ -1,7 +1,7 @@
 //! bobbin's own tables beside the data: state and fence, segments, tables, columns, rejected
 //! records.
 
-use bobbin_core::id::{ConnectionId, JobId, SegmentId};
+use bobbin_core::id::{JobId, SchemaName, SegmentId};
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
@@ -26,7 +26,7 @@ const JOBS_KEPT: u32 = 50;
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     schema: String,
-    connection: ConnectionId,
+    connection: SchemaName,
 }
 
 /// What [`Ledger::commit`] writes.
@@ -50,7 +50,7 @@ pub(crate) struct LoadedSegment {
 }
 
 impl Ledger {
-    pub(crate) fn new(connection: &ConnectionId) -> Self {
+    pub(crate) fn new(connection: &SchemaName) -> Self {
         Self { schema: sql::name(connection.as_str()), connection: connection.clone() }
     }
 

@@ -9,7 +9,7 @@ use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
 use bobbin_core::destination::{Loader, Receipt, Recovered};
-use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
+use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
 use bobbin_core::rejected::Taken;
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
@@ -39,7 +39,7 @@ pub(crate) struct PostgresLoader {
     /// `None` after the connection was lost; the next round makes a new one.
     db: Option<Client>,
     ledger: Ledger,
-    connection: ConnectionId,
+    connection: SchemaName,
     job: JobId,
     token: i64,
     clock: Arc<dyn Clock>,
@@ -63,7 +63,7 @@ struct Round {
 impl PostgresLoader {
     pub(crate) fn open(
         config: Config,
-        connection: &ConnectionId,
+        connection: &SchemaName,
         job: &JobId,
         clock: Arc<dyn Clock>,
         cancel: Cancel,

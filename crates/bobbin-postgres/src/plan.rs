@@ -1,7 +1,7 @@
 //! What loading would change: the tables that are there and the streams' schemas, side by side.
 
 use bobbin_core::catalog::Stream;
-use bobbin_core::id::ConnectionId;
+use bobbin_core::id::SchemaName;
 use bobbin_core::plan::{TablePlan, TableState};
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_load::shape::plan::Place;
@@ -19,7 +19,7 @@ use crate::table::SYSTEM;
 /// Plans the streams' tables in one transaction that may change nothing.
 pub(crate) fn plan(
     config: &Config,
-    connection: &ConnectionId,
+    connection: &SchemaName,
     streams: &[Stream],
 ) -> Result<Vec<TablePlan>> {
     let mut db = connect(config)?;
@@ -33,7 +33,7 @@ pub(crate) fn plan(
 fn plan_within(
     db: &mut Client,
     config: &Config,
-    connection: &ConnectionId,
+    connection: &SchemaName,
     streams: &[Stream],
 ) -> Result<Vec<TablePlan>> {
     let ledger = Ledger::new(connection);

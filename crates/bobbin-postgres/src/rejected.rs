@@ -1,7 +1,7 @@
 //! Records that were set aside: listing them, and taking them back.
 
 use bobbin_core::Result;
-use bobbin_core::id::ConnectionId;
+use bobbin_core::id::SchemaName;
 use bobbin_core::rejected::{
     CUT_ENDS, RejectedGroup, RejectedList, RejectedQuery, RejectedRecord, Taken, WHOLE_BEGINS,
     WHOLE_ENDS,
@@ -25,7 +25,7 @@ const WHOLE: &str = "(starts_with(record, $1) AND right(record, length($2)) = $2
 /// Lists what was set aside.
 pub(crate) fn list(
     config: &Config,
-    connection: &ConnectionId,
+    connection: &SchemaName,
     query: &RejectedQuery,
 ) -> Result<RejectedList> {
     let what = "cannot read the records set aside";

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::Stream;
 use bobbin_core::destination::{Destination, Loader};
-use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
+use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
 use bobbin_core::json::write_string;
 use bobbin_core::report::{Event, Level};
 use bobbin_core::segment::{MOST_WEIGHT, Segment, weight};
@@ -38,7 +38,7 @@ pub struct Target<'a> {
     /// The destination.
     pub destination: &'a dyn Destination,
     /// The schema in it.
-    pub connection: ConnectionId,
+    pub schema: SchemaName,
 }
 
 /// What came and what became of it.
@@ -457,7 +457,7 @@ impl<'a> Session<'a> {
                     Level::Warn,
                     format!(
                         "{name}: {} records were set aside; {}._sdc_rejected says why",
-                        receipt.rejected, self.target.connection
+                        receipt.rejected, self.target.schema
                     ),
                 ));
             }
@@ -500,7 +500,7 @@ impl<'a> Session<'a> {
 fn open(target: &Target<'_>, cx: &Context<'_>, job: &JobId) -> Result<Box<dyn Loader>> {
     let never = Cancel::new();
     let cx = Context { cancel: &never, ..*cx };
-    target.destination.open(&cx, &target.connection, job).map_err(destinations)
+    target.destination.open(&cx, &target.schema, job).map_err(destinations)
 }
 
 fn destinations(error: Error) -> Error {

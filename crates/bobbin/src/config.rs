@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bobbin_core::catalog::{Selection, StreamSelection};
-use bobbin_core::id::ConnectionId;
+use bobbin_core::id::{ConnectionId, SchemaName};
 use bobbin_core::secret::Secret;
 use bobbin_core::{Error, Result};
 use serde::Deserialize;
@@ -48,8 +48,10 @@ pub(crate) struct Config {
 pub(crate) struct Connection {
     /// Its name in the file.
     pub(crate) name: String,
-    /// Its identity, which is also the schema's name in the destination.
+    /// Its identity: what its spool, jobs and logs are kept by.
     pub(crate) id: ConnectionId,
+    /// The schema of its tables in the destination.
+    pub(crate) schema: SchemaName,
     /// The source's settings.
     pub(crate) source: Part,
     /// The destination's settings.
@@ -113,8 +115,17 @@ impl Config {
             let destination = find("destination", &file.destinations, &table.destination)?;
             let schema = table.schema.unwrap_or_else(|| schema_name(&name));
             check_schema(&schema, &name)?;
+            let id = identity(&name);
+            if let Some(other) = connections.values().find(|other: &&Connection| other.id == id) {
+                return Err(Error::config(format!(
+                    "connections `{}` and `{name}` would both keep their files as `{id}`",
+                    other.name
+                ))
+                .with("path", path.display())
+                .hint("give one of them another name"));
+            }
             let same = |other: &&Connection| {
-                other.id.as_str() == schema && other.destination.name == destination.name
+                other.schema.as_str() == schema && other.destination.name == destination.name
             };
             if let Some(other) = connections.values().find(same) {
                 return Err(Error::config(format!(
@@ -128,7 +139,8 @@ impl Config {
                 name.clone(),
                 Connection {
                     name,
-                    id: schema.into(),
+                    id,
+                    schema: schema.into(),
                     source,
                     destination,
                     selection: selection(table.tables.as_deref(), &table.exclude),
@@ -236,6 +248,12 @@ pub(crate) fn schema_name(name: &str) -> String {
         .collect()
 }
 
+/// What files of a connection of that name are called.
+fn identity(name: &str) -> ConnectionId {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    schema_name(name).chars().map(plain).take(100).collect::<String>().into()
+}
+
 fn check_schema(schema: &str, connection: &str) -> Result<()> {
     let first = schema.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
     let rest = schema
@@ -315,7 +333,7 @@ mod tests {
     fn a_file_is_understood() {
         let config = parse(GOOD).unwrap();
         let connection = config.connection(None).unwrap();
-        assert_eq!(connection.id.as_str(), "stitch_kustomer_eu");
+        assert_eq!(connection.schema.as_str(), "stitch_kustomer_eu");
         assert_eq!(config.home, Path::new("/somewhere/.bobbin"));
         assert!(!connection.selection.contains(&"kobjects".into()));
         assert!(connection.selection.contains(&"messages".into()));
@@ -358,7 +376,14 @@ mod tests {
             "{GOOD}[connections.stitch_kustomer_eu]\nsource = \"k\"\ndestination = \"d\"\n"
         );
         insta::assert_snapshot!(report(&twice), @r#"
-        connections `Stitch Kustomer (EU)` and `stitch_kustomer_eu` write to the same schema `stitch_kustomer_eu` (path: bobbin.toml)
+        connections `Stitch Kustomer (EU)` and `stitch_kustomer_eu` would both keep their files as `stitch_kustomer_eu` (path: bobbin.toml)
+          hint: give one of them another name
+        "#);
+        let shared = format!(
+            "{GOOD}[connections.other]\nsource = \"k\"\ndestination = \"d\"\nschema = \"stitch_kustomer_eu\"\n"
+        );
+        insta::assert_snapshot!(report(&shared), @r#"
+        connections `Stitch Kustomer (EU)` and `other` write to the same schema `stitch_kustomer_eu` (path: bobbin.toml)
           hint: give one of them another name, or a schema = "…" of its own
         "#);
         insta::assert_snapshot!(report(&GOOD.replace("type = \"duckdb\"", "")), @r#"

@@ -12,7 +12,7 @@ use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::{Catalog, Selection, Stream};
 use bobbin_core::clock::SystemClock;
 use bobbin_core::destination::{Destination, Loader, Receipt, Recovered};
-use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
+use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::NoLog;
 use bobbin_core::schema::{Kind, Object, Schema};
@@ -188,11 +188,11 @@ impl Destination for Memory {
         "memory"
     }
 
-    fn check(&self, _: &Context<'_>, _: &ConnectionId) -> Result<Check> {
+    fn check(&self, _: &Context<'_>, _: &SchemaName) -> Result<Check> {
         Ok(Check::default())
     }
 
-    fn open(&self, _: &Context<'_>, _: &ConnectionId, _: &JobId) -> Result<Box<dyn Loader>> {
+    fn open(&self, _: &Context<'_>, _: &SchemaName, _: &JobId) -> Result<Box<dyn Loader>> {
         let open = self.durable.lock().unwrap().clone();
         Ok(Box::new(Session { memory: self.clone(), open }))
     }
@@ -323,6 +323,7 @@ pub(crate) fn try_run(engine: &Engine, steps: &[Step], memory: &Memory) -> Resul
         cx,
         RunRequest {
             connection: &"test".into(),
+            schema: &"test".into(),
             tap: &mut Script {
                 steps: steps.to_vec(),
                 memory: memory.clone(),

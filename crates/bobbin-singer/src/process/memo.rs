@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use bobbin_core::destination::Recovered;
-use bobbin_core::id::{ConnectionId, SegmentId};
+use bobbin_core::id::{SchemaName, SegmentId};
 use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When another job holds it, or it cannot be read.
-    pub(super) fn open(directory: &std::path::Path, connection: &ConnectionId) -> Result<Self> {
+    pub(super) fn open(directory: &std::path::Path, connection: &SchemaName) -> Result<Self> {
         let failed = |what: &str, path: &std::path::Path, error| {
             Error::io(what, error).with("path", path.display())
         };

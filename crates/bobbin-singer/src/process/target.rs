@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bobbin_core::catalog::{Selection, Stream};
 use bobbin_core::crash;
 use bobbin_core::destination::{Destination, Loader, Receipt, Recovered};
-use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
+use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::{Event, JobLog, Level, NoLog};
 use bobbin_core::segment::Segment;
@@ -81,7 +81,7 @@ impl Destination for ProcessTarget {
     }
 
     /// Starts the program with no input: it reads its config and has nothing to write.
-    fn check(&self, cx: &Context<'_>, _connection: &ConnectionId) -> Result<Check> {
+    fn check(&self, cx: &Context<'_>, _schema: &SchemaName) -> Result<Check> {
         let program = &self.config.program;
         let path = program.find()?.display().to_string();
         let mut running = program.start(Files::new()?, &[], false)?;
@@ -102,12 +102,12 @@ impl Destination for ProcessTarget {
     fn open(
         &self,
         _cx: &Context<'_>,
-        connection: &ConnectionId,
+        schema: &SchemaName,
         _job: &JobId,
     ) -> Result<Box<dyn Loader>> {
         self.config.program.find()?;
         Ok(Box::new(ProcessLoader {
-            keeper: Keeper::open(&self.config.directory, connection)?,
+            keeper: Keeper::open(&self.config.directory, schema)?,
             by_exit: self.config.commit_by == CommitBy::Exit,
             config: self.config.clone(),
             log: Arc::clone(&self.log),

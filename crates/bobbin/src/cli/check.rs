@@ -33,7 +33,7 @@ impl Check {
         let log = Arc::new(NoLog);
         let destination = registry::destination(&connection.destination, &config.home, log)
             .and_then(|place| {
-                place.check(&cx, &connection.id).map_err(|error| error.of(Party::Destination))
+                place.check(&cx, &connection.schema).map_err(|error| error.of(Party::Destination))
             });
         match session.format {
             Format::Text => show(connection, &source, &destination),

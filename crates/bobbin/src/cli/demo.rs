@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anstream::{print, println};
 use bobbin_core::catalog::Selection;
 use bobbin_core::clock::SystemClock;
-use bobbin_core::id::ConnectionId;
+use bobbin_core::id::{ConnectionId, SchemaName};
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_duckdb::DuckDb;
@@ -239,6 +239,7 @@ impl Demo {
             cx,
             RunRequest {
                 connection: &ConnectionId::from(SCHEMA),
+                schema: &SchemaName::from(SCHEMA),
                 tap: &mut tap,
                 destination: &destination,
                 selection: &Selection::all(),

@@ -55,7 +55,8 @@ impl Plan {
         let chosen = catalog.streams.iter().filter(|s| connection.selection.contains(&s.name));
         let streams: Vec<Stream> =
             chosen.map(|stream| connection.selection.prune(stream)).collect();
-        let mut plans = destination.plan(&cx, &connection.id, &streams).map_err(super::asked)?;
+        let mut plans =
+            destination.plan(&cx, &connection.schema, &streams).map_err(super::asked)?;
         if let Some(table) = &self.table {
             let known: Vec<String> = plans.iter().map(|plan| plan.table.clone()).collect();
             plans.retain(|plan| plan.table == *table);

@@ -151,6 +151,7 @@ impl Retry {
             let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &*progress };
             let request = RetryRequest {
                 connection: &connection.id,
+                schema: &connection.schema,
                 tap: &*tap,
                 destination: &*destination,
                 selection: &connection.selection,
@@ -189,7 +190,7 @@ fn ask(
 ) -> Result<RejectedList> {
     let cancel = bobbin_core::cancel::Cancel::new();
     let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
-    destination.rejected(&cx, &connection.id, query).map_err(super::asked)
+    destination.rejected(&cx, &connection.schema, query).map_err(super::asked)
 }
 
 fn show(retried: &[Retried], left: &[RejectedGroup]) {

@@ -46,6 +46,7 @@ impl Run {
             cx,
             RunRequest {
                 connection: &connection.id,
+                schema: &connection.schema,
                 tap: &mut *tap,
                 destination: &*destination,
                 selection: &connection.selection,

@@ -67,7 +67,7 @@ impl Status {
                 }
             })
             .collect();
-        println!("{} into schema {}", connection.name, connection.id);
+        println!("{} into schema {}", connection.name, connection.schema);
         println!(
             "{}",
             print::table(

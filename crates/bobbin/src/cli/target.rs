@@ -135,8 +135,7 @@ fn act(flags: &Flags, log: &SingerLog) -> Result<()> {
             Error::io("cannot open the input", error).with("path", path.display())
         })?),
     };
-    let target =
-        SingerTarget { destination: &*destination, connection: schema_name(schema).into() };
+    let target = SingerTarget { destination: &*destination, schema: schema_name(schema).into() };
     let summary = target.run(input, &mut std::io::stdout().lock(), &cx)?;
     log.say(
         Level::Info,
