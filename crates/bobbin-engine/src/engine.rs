@@ -280,7 +280,6 @@ fn resume(
     let mut loading = Loading::new(loader, spool, cx, rounds, save_state);
     for (path, reason) in leftovers.unreadable {
         let aside = spool.quarantine(&path)?;
-        loading.hold_state();
         cx.log.event(Event::Notice {
             level: Level::Error,
             stream: None,
@@ -325,7 +324,6 @@ impl Loaded {
             sum.rejected += receipt.rejected;
             sum.removed += receipt.removed;
         }
-        self.state = other.state.or(self.state.take());
         self.corrupt.extend(other.corrupt);
     }
 }

@@ -1,7 +1,7 @@
 //! The loading side of a job: sealed segments become rows, rounds become durable, segments are
 //! released.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -46,7 +46,6 @@ impl Default for Rounds {
 #[derive(Default, Debug)]
 pub(crate) struct Loaded {
     pub(crate) streams: HashMap<StreamName, Receipt>,
-    pub(crate) state: Option<State>,
     pub(crate) corrupt: Vec<PathBuf>,
 }
 
@@ -63,9 +62,9 @@ pub(crate) struct Loading<'a> {
     round_weight: u64,
     round_records: u64,
     since: Option<Instant>,
-    /// Set when a segment turned out corrupt: no later state may be committed in this job, since
-    /// it would claim what that segment held.
-    hold_state: bool,
+    /// Streams of segments that turned out to be damaged: no later state may be committed in this job,
+    /// since it would claim what such a segment held, and no version of the stream is whole.
+    damaged: HashSet<StreamName>,
 }
 
 /// How long loading goes on after a stop was asked for; what is left stays sealed for the next
@@ -95,13 +94,8 @@ impl<'a> Loading<'a> {
             round_weight: 0,
             round_records: 0,
             since: None,
-            hold_state: false,
+            damaged: HashSet::new(),
         }
-    }
-
-    /// From now on no state is committed: something before it is missing.
-    pub(crate) fn hold_state(&mut self) {
-        self.hold_state = true;
     }
 
     /// Loads segments until the sender is gone, then commits the last round.
@@ -126,10 +120,13 @@ impl<'a> Loading<'a> {
     }
 
     /// Adds one segment to the round, and commits when the round is large or old enough. A round
-    /// holds one stream only: what a destination must keep in memory for a table's open
+    /// holds one stream only, with one key: what a destination must keep in memory for a table's open
     /// transaction is then there once.
     pub(crate) fn add(&mut self, sealed: Sealed) -> Result<()> {
-        let other = |(first, _): &(Sealed, Receipt)| first.segment.stream != sealed.segment.stream;
+        let other = |(first, _): &(Sealed, Receipt)| {
+            let (a, b) = (&first.stream, &sealed.stream);
+            a.name != b.name || a.key != b.key || a.version_fields != b.version_fields
+        };
         if self.round.first().is_some_and(other) {
             self.commit()?;
         }
@@ -145,7 +142,8 @@ impl<'a> Loading<'a> {
     }
 
     /// Loads one segment into the open round; on a passing fault the whole round is repeated.
-    fn load(&mut self, sealed: Sealed, attempt: u32) -> Result<()> {
+    fn load(&mut self, mut sealed: Sealed, attempt: u32) -> Result<()> {
+        sealed.segment.activates &= !self.damaged.contains(&sealed.segment.stream);
         let mut reader = SegmentReader::open(&sealed)?;
         match self.loader.load(&sealed.stream, &sealed.segment, &mut reader) {
             Ok(receipt) => {
@@ -184,7 +182,7 @@ impl<'a> Loading<'a> {
     /// A segment whose file is damaged: kept for a person, its window is extracted again.
     fn set_aside(&mut self, sealed: &Sealed, fault: &str) -> Result<()> {
         let aside = self.spool.quarantine(&sealed.manifest)?;
-        self.hold_state = true;
+        self.damaged.insert(sealed.segment.stream.clone());
         self.release_bytes(sealed);
         self.cx.log.event(Event::Notice {
             level: Level::Error,
@@ -261,7 +259,6 @@ impl<'a> Loading<'a> {
         if let Some(state) = state {
             (self.save_state)(&state)?;
             crash::point("state-saved");
-            self.loaded.state = Some(state);
         }
         self.round_weight = 0;
         self.round_records = 0;
@@ -272,7 +269,7 @@ impl<'a> Loading<'a> {
     /// The bookmark that the round's rows reach; none when something of the job was set aside.
     fn round_state(&self) -> Option<State> {
         let mut states = self.round.iter().rev().map(|(sealed, _)| sealed.segment.state.clone());
-        states.find_map(|state| state).filter(|_| !self.hold_state)
+        states.find_map(|state| state).filter(|_| self.damaged.is_empty())
     }
 
     fn release_bytes(&self, sealed: &Sealed) {

@@ -92,12 +92,21 @@ impl Spool {
             if !job.is_dir() {
                 continue;
             }
+            // Segments of the job that are set aside, or are to be: their names sort by number.
+            let mut missing: Vec<PathBuf> = Vec::new();
             for path in sorted_entries(&job)? {
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some("json") => match Sealed::read(&path) {
-                        Ok(sealed) => leftovers.sealed.push(sealed),
-                        Err(error) => leftovers.unreadable.push((path, error.report())),
+                        Ok(mut sealed) => {
+                            missing.iter().for_each(|damaged| sealed.goes_on_after(damaged));
+                            leftovers.sealed.push(sealed);
+                        }
+                        Err(error) => {
+                            missing.push(path.clone());
+                            leftovers.unreadable.push((path, error.report()));
+                        }
                     },
+                    Some("corrupt") => missing.push(path),
                     Some("partial" | "tmp") => remove(&path)?,
                     _ => {}
                 }

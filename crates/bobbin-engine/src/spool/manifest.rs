@@ -66,6 +66,15 @@ impl Sealed {
         })
     }
 
+    /// Takes from the segment what would claim that `damaged`, the manifest of an earlier segment of its
+    /// job, is in the destination: its state and, of the same stream, that a version is whole.
+    pub(super) fn goes_on_after(&mut self, damaged: &Path) {
+        self.segment.state = None;
+        if stream_part(&self.manifest) == stream_part(damaged) {
+            self.segment.activates = false;
+        }
+    }
+
     /// The manifest's text.
     pub(super) fn to_text(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(&Manifest {
@@ -76,6 +85,13 @@ impl Sealed {
         })
         .map_err(|error| Error::bug("cannot write a manifest as JSON").caused_by(error))
     }
+}
+
+/// The part of a manifest's file name that tells the stream, also where it is set aside.
+fn stream_part(manifest: &Path) -> Option<&str> {
+    let name = manifest.file_name()?.to_str()?;
+    let (_, stream) = name.strip_suffix(".corrupt").unwrap_or(name).split_once('-')?;
+    stream.strip_suffix(".json")
 }
 
 /// The data file beside a manifest.

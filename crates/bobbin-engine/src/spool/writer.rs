@@ -180,9 +180,12 @@ impl SpoolWriter {
         let buffer = std::mem::take(&mut self.buffer);
         let (limits, weight) = (self.limits, std::mem::take(&mut self.buffered));
         let open = self.begin(stream, version)?;
-        open.encoder.write_all(&buffer).map_err(|error| {
-            Error::io("cannot write a segment", error).with("path", open.partial.display())
-        })?;
+        if let Err(error) = open.encoder.write_all(&buffer) {
+            let error =
+                Error::io("cannot write a segment", error).with("path", open.partial.display());
+            self.give_up();
+            return Err(error);
+        }
         open.records += records;
         open.rejected += rejected;
         open.bytes += buffer.len() as u64;
@@ -194,6 +197,20 @@ impl SpoolWriter {
     }
 
     fn seal(&mut self) -> Result<()> {
+        let sealed = self.try_seal();
+        if sealed.is_err() {
+            self.give_up();
+        }
+        sealed
+    }
+
+    /// Forgets the open segment, part of which could not be written, and the state that covers it.
+    fn give_up(&mut self) {
+        self.open = None;
+        self.state = None;
+    }
+
+    fn try_seal(&mut self) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let failed =
             |error| Error::io("cannot seal a segment", error).with("path", open.partial.display());
@@ -272,7 +289,11 @@ impl Output for SpoolWriter {
     fn schema(&mut self, stream: &Stream) -> Result<()> {
         // A manifest holds one shape. What was written under the old one is sealed with it, unless
         // the new one merely extends it: then that serves for both.
-        let extends = |old: &Stream| old.key == stream.key && grown(&old.fields, &stream.fields);
+        let extends = |old: &Stream| {
+            old.key == stream.key
+                && old.version_fields == stream.version_fields
+                && grown(&old.fields, &stream.fields)
+        };
         if self.open.as_ref().is_some_and(|open| open.stream == stream.name)
             && self.streams.get(&stream.name).is_some_and(|old| !extends(old))
         {

@@ -158,11 +158,7 @@ fn a_damaged_segment_is_set_aside_and_its_records_come_again() {
             let memory = Memory::default();
             memory.faults.lock().unwrap().push(Fault::Load(1, ErrorKind::Permission));
             run(&engine(&directory), &steps(), &memory);
-            let data: Vec<_> = spool_files(&directory)
-                .into_iter()
-                .filter(|path| path.extension().is_some_and(|extension| extension == "zst"))
-                .collect();
-            damage(&data[n]);
+            damage(&sealed(&directory)[n]);
             let report = run(&engine(&directory), &steps(), &memory);
             assert_eq!(report.notices.iter().filter(|n| n.contains("set aside")).count(), 1);
             let durable = memory.durable.lock().unwrap();
@@ -175,6 +171,54 @@ fn a_damaged_segment_is_set_aside_and_its_records_come_again() {
             );
         }
     }
+}
+
+/// The job that set the segment aside fails, too, before anything came again.
+#[test]
+fn a_damaged_segment_is_not_forgotten_by_the_job_after_the_next() {
+    for damage in [truncate, flip, damage_manifest] {
+        for n in 0..4 {
+            for later in 1..=5 {
+                let directory = tempfile::tempdir().unwrap();
+                let memory = Memory::default();
+                memory.faults.lock().unwrap().push(Fault::Load(1, ErrorKind::Permission));
+                run(&engine(&directory), &steps(), &memory);
+                damage(&sealed(&directory)[n]);
+                let at = *memory.loads.lock().unwrap() + later;
+                memory.faults.lock().unwrap().push(Fault::Load(at, ErrorKind::Permission));
+                run(&engine(&directory), &steps(), &memory);
+                memory.faults.lock().unwrap().clear();
+                let report = run(&engine(&directory), &steps(), &memory);
+                let durable = memory.durable.lock().unwrap();
+                assert_eq!(durable.rows.len(), 28, "segment {n}, load {later}: {report:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_version_without_a_damaged_segment_is_not_whole() {
+    let steps = [Step::Whole("a", 0..10), Step::State(1), Step::Records("b", 0..5), Step::State(2)];
+    for damage in [truncate, flip, damage_manifest] {
+        for n in 0..3 {
+            let directory = tempfile::tempdir().unwrap();
+            let memory = Memory::default();
+            memory.faults.lock().unwrap().push(Fault::Load(1, ErrorKind::Permission));
+            run(&engine(&directory), &steps, &memory);
+            damage(&sealed(&directory)[n]);
+            run(&engine(&directory), &steps, &memory);
+            let durable = memory.durable.lock().unwrap();
+            assert_eq!(durable.rows.len(), 15);
+            assert!(!durable.activated.is_empty());
+            assert!(durable.activated.iter().all(|&rows| rows == 10), "{:?}", durable.activated);
+        }
+    }
+}
+
+/// The data files of what an earlier job sealed.
+fn sealed(directory: &tempfile::TempDir) -> Vec<PathBuf> {
+    let files = spool_files(directory).into_iter();
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "zst")).collect()
 }
 
 fn truncate(path: &std::path::Path) {

@@ -44,6 +44,8 @@ pub(crate) fn stream(name: &str) -> Stream {
 #[derive(Clone)]
 pub(crate) enum Step {
     Records(&'static str, std::ops::Range<u64>),
+    /// The stream as a whole, in version 7.
+    Whole(&'static str, std::ops::Range<u64>),
     Rejected(&'static str),
     State(u64),
     /// Waits until the destination has made this many rounds durable and let go of their segments.
@@ -96,7 +98,8 @@ impl Tap for Script {
             }
             cx.cancel.check()?;
             match step {
-                Step::Records(name, ids) => {
+                Step::Records(name, ids) | Step::Whole(name, ids) => {
+                    let version = matches!(step, Step::Whole(..)).then_some(7);
                     let mut text = String::new();
                     for id in ids.clone() {
                         writeln!(text, "{{\"id\":\"{id}\",\"rev\":1}}").unwrap();
@@ -108,9 +111,12 @@ impl Tap for Script {
                             text: text.as_bytes(),
                             count: ids.end - ids.start,
                             extracted_at: Timestamp::UNIX_EPOCH,
-                            version: None,
+                            version,
                         },
                     )?;
+                    if let Some(version) = version {
+                        out.activate(&(*name).into(), version)?;
+                    }
                 }
                 Step::Rejected(name) => out.rejected(
                     &(*name).into(),
@@ -162,6 +168,8 @@ pub(crate) struct Durable {
     pub(crate) segments: Vec<SegmentId>,
     pub(crate) state: Option<State>,
     pub(crate) commits: u64,
+    /// Per activated version: how many rows of the stream there were.
+    pub(crate) activated: Vec<usize>,
 }
 
 /// A fault the destination shows once, when its count comes.
@@ -251,6 +259,10 @@ impl Loader for Session {
                 *self.open.rows.entry(key).or_default() += 1;
                 receipt.loaded += 1;
             }
+        }
+        if segment.activates {
+            let own = |(name, _): &&(String, String)| name == stream.name.as_str();
+            self.open.activated.push(self.open.rows.keys().filter(own).count());
         }
         self.open.segments.push(segment.id.clone());
         Ok(receipt)
