@@ -32,6 +32,9 @@ pub(crate) struct Turn {
     pub(crate) outdated: bool,
 }
 
+/// The version of a table whose first version is on its way.
+const NO_VERSION: i64 = 0;
+
 /// Prepares the tables for rows of `version`; none is a stream that only changes.
 pub(crate) fn begin(db: &Connection, family: &mut Family, version: Option<i64>) -> Result<Turn> {
     family.mark();
@@ -43,7 +46,11 @@ pub(crate) fn begin(db: &Connection, family: &mut Family, version: Option<i64>) 
         for table in &mut family.tables {
             table.beside = false;
         }
-        let version = active.unwrap_or(TABLE_VERSION);
+        let mut version = active.unwrap_or(TABLE_VERSION);
+        if let Some(own) = family.tables.first().filter(|_| keyed && exists && active.is_some()) {
+            // What changes while a version is on its way belongs to it, too.
+            version = version.max(greatest_version(db, own)?);
+        }
         return Ok(Turn { version, whole: false, outdated: false });
     };
     let outdated = active.is_some_and(|active| version < active);
@@ -54,6 +61,11 @@ pub(crate) fn begin(db: &Connection, family: &mut Family, version: Option<i64>) 
         if first {
             table.version = Some(version);
         }
+        if table.exists && table.version.is_none() {
+            // From now on it is one that has versions, though none is whole yet.
+            table.version = Some(NO_VERSION);
+            table.recorded = false;
+        }
         table.beside = beside;
         if beside && table.exists {
             table
@@ -62,6 +74,15 @@ pub(crate) fn begin(db: &Connection, family: &mut Family, version: Option<i64>) 
         }
     }
     Ok(Turn { version, whole: !outdated, outdated })
+}
+
+/// The greatest version of a table's rows, those that go at the round's end among them.
+fn greatest_version(db: &Connection, table: &Table) -> Result<i64> {
+    let greatest = format!("SELECT max(_sdc_table_version) FROM {}", table.place.sql());
+    let found: Option<i64> = db
+        .query_row(&greatest, [], |row| row.get(0))
+        .map_err(|error| table.error("cannot read the table's versions", error))?;
+    Ok(found.unwrap_or(TABLE_VERSION))
 }
 
 /// Lets `version` take the place of all others; gives how many records are no more then.

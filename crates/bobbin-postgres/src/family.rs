@@ -259,7 +259,7 @@ impl Registry {
             stage,
             staged: false,
             version,
-            beside: false,
+            beside: None,
             sub: sub.clone(),
         };
         Ok((table, Known { sub, columns: known, others }, found))

@@ -29,6 +29,9 @@ pub(crate) struct Turn {
     pub(crate) outdated: bool,
 }
 
+/// The version of a table whose first version is on its way.
+const NO_VERSION: i64 = 0;
+
 /// Prepares the tables for rows of `version`; none is a stream that only changes.
 pub(crate) fn begin(db: &mut Client, family: &mut Family, version: Option<i64>) -> Result<Turn> {
     let Some(own) = family.tables.first() else {
@@ -36,7 +39,12 @@ pub(crate) fn begin(db: &mut Client, family: &mut Family, version: Option<i64>) 
     };
     let active = own.version;
     let Some(version) = version else {
-        let version = active.unwrap_or(crate::work::TABLE_VERSION);
+        let mut version = active.unwrap_or(crate::work::TABLE_VERSION);
+        if own.keyed && own.exists && active.is_some() {
+            // What changes while a version is on its way belongs to it, too.
+            version = version.max(greatest_version(db, own)?);
+        }
+        family.tables.iter_mut().for_each(|table| table.beside = None);
         return Ok(Turn { version, outdated: false });
     };
     let outdated = active.is_some_and(|active| version < active);
@@ -47,12 +55,24 @@ pub(crate) fn begin(db: &mut Client, family: &mut Family, version: Option<i64>) 
         if first {
             table.version = Some(version);
         }
-        if beside && table.exists && !table.beside {
+        if table.exists && table.version.is_none() {
+            // From now on it is one that has versions, though none is whole yet.
+            table.version = Some(NO_VERSION);
+            table.recorded = false;
+        }
+        if beside && table.exists && table.beside != Some(version) {
             gather_beside(db, table, version)?;
         }
-        table.beside &= beside;
+        table.beside = beside.then_some(version);
     }
     Ok(Turn { version, outdated })
+}
+
+/// The greatest version of a table's rows.
+fn greatest_version(db: &mut Client, table: &Table) -> Result<i64> {
+    let greatest = format!("SELECT max(_sdc_table_version) FROM {}", table.sql());
+    let row = db.query_one(&greatest, &[]).doing("cannot read the table's versions")?;
+    Ok(row.get::<_, Option<i64>>(0).unwrap_or(crate::work::TABLE_VERSION))
 }
 
 /// Makes the table beside, or goes on with the one that is there. What an earlier version that never
@@ -60,24 +80,27 @@ pub(crate) fn begin(db: &mut Client, family: &mut Family, version: Option<i64>) 
 pub(crate) fn gather_beside(db: &mut Client, table: &mut Table, version: i64) -> Result<()> {
     let what = "cannot make the table beside";
     let next = table.next();
+    let named = |error: Error| error.with("table", &table.name);
     let ours = found::columns(db, &table.schema, &table.name)?;
     let there = found::columns(db, &table.schema, &table.next_name())?;
-    let fits = there.iter().all(|column| ours.contains(column));
-    let mut ddl = String::new();
-    if !there.is_empty() && !fits {
-        // Columns were renamed or retyped meanwhile: it is of an earlier version.
-        ddl += &format!("DROP TABLE {next};");
+    let mut goes_on = !there.is_empty();
+    if goes_on {
+        let any =
+            format!("SELECT EXISTS (SELECT FROM {next} WHERE _sdc_table_version = {version})");
+        goes_on = db.query_one(&any, &[]).doing(what).map_err(named)?.get(0);
     }
-    if there.is_empty() || !fits {
-        ddl += &format!("CREATE TABLE {next} (LIKE {});", table.sql());
-    } else {
+    let mut ddl = String::new();
+    if goes_on {
         ddl += &format!("DELETE FROM {next} WHERE _sdc_table_version <> {version};");
-        for (column, ty) in ours.iter().filter(|column| !there.contains(column)) {
+        let has = |name: &str| there.iter().any(|(found, _)| found == name);
+        for (column, ty) in ours.iter().filter(|(name, _)| !has(name)) {
             ddl += &format!("ALTER TABLE {next} ADD COLUMN {} {ty};", sql::name(column));
         }
+    } else {
+        ddl += &format!("DROP TABLE IF EXISTS {next}; CREATE TABLE {next} (LIKE {});", table.sql());
     }
-    db.batch_execute(&ddl).doing(what).map_err(|error| error.with("table", &table.name))?;
-    table.beside = true;
+    db.batch_execute(&ddl).doing(what).map_err(named)?;
+    table.beside = Some(version);
     Ok(())
 }
 
@@ -95,22 +118,23 @@ pub(crate) fn activate(
             continue;
         }
         let mut delete = format!("DELETE FROM {}", table.sql());
-        if !table.beside {
+        if table.beside.is_none() {
             delete += &format!(" WHERE _sdc_table_version <> {version}");
         }
         let gone =
             db.execute(&delete, &[]).doing(what).map_err(|e| e.with("table", &table.name))?;
         removed += if at == 0 { gone } else { 0 };
-        if table.beside {
+        if table.beside.is_some() {
             let columns = table.all_columns().join(", ");
             db.batch_execute(&format!(
-                "INSERT INTO {table} ({columns}) SELECT {columns} FROM {next}; DROP TABLE {next};",
+                "INSERT INTO {table} ({columns}) SELECT {columns} FROM {next}
+                 WHERE _sdc_table_version = {version}; DROP TABLE {next};",
                 table = table.sql(),
                 next = table.next(),
             ))
             .doing(what)
             .map_err(|error| error.with("table", &table.name))?;
-            table.beside = false;
+            table.beside = None;
         }
         table.version = Some(version);
     }

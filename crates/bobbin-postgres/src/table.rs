@@ -12,6 +12,7 @@ use postgres::Client;
 
 use crate::error::Doing;
 use crate::family::CAPABILITIES;
+use crate::found;
 use crate::ledger::Ledger;
 use crate::sql;
 
@@ -55,8 +56,8 @@ pub(crate) struct Table {
     pub(crate) staged: bool,
     /// The version its rows belong to, when it is replaced as a whole.
     pub(crate) version: Option<i64>,
-    /// Whether rows of the next version gather beside the table.
-    pub(crate) beside: bool,
+    /// The version whose rows gather beside the table now.
+    pub(crate) beside: Option<i64>,
 }
 
 impl Table {
@@ -206,11 +207,19 @@ impl Table {
         changes: &mut Vec<String>,
     ) -> Result<String> {
         let mut ddl = String::new();
+        if batch.renamed.is_empty() {
+            return Ok(ddl);
+        }
+        let mut forms = vec![self.sql()];
+        forms.extend(self.staged.then(|| self.stage.clone()));
+        // Also where an earlier job left rows of a version that may go on.
+        let next = found::columns(db, &self.schema, &self.next_name())?;
+        forms.extend((!next.is_empty()).then(|| self.next()));
         for (position, to) in &batch.renamed {
             let Some(Some(column)) = self.columns.get_mut(*position) else { continue };
             let from = std::mem::replace(&mut column.name, to.clone());
             changes.push(format!("{}: renamed column {from} to {to}", self.name));
-            for table in self.forms() {
+            for table in &forms {
                 ddl += &format!(
                     "ALTER TABLE {table} RENAME COLUMN {} TO {};\n",
                     sql::name(&from),
@@ -222,26 +231,28 @@ impl Table {
         Ok(ddl)
     }
 
-    /// The table and what else has its columns now.
-    fn forms(&self) -> Vec<String> {
-        let mut forms = vec![self.sql()];
-        forms.extend(self.staged.then(|| self.stage.clone()));
-        forms.extend(self.beside.then(|| self.next()));
-        forms
-    }
-
     fn add(&self, batch: &Batch, ddl: &mut String, changes: &mut Vec<String>) {
         if batch.new.is_empty() {
             return;
         }
-        let mut columns = Vec::new();
         for (_, column) in &batch.new {
             changes.push(format!("{}: added column {}", self.name, column.name));
-            columns.push(format!("ADD COLUMN {}", definition(column)));
         }
-        let columns = columns.join(", ");
-        for table in self.forms() {
-            *ddl += &format!("ALTER TABLE {table} {columns};\n");
+        let mut alter = |table: &str, add: &str| {
+            let columns: Vec<String> = batch
+                .new
+                .iter()
+                .map(|(_, column)| format!("{add} {}", definition(column)))
+                .collect();
+            *ddl += &format!("ALTER TABLE {table} {};\n", columns.join(", "));
+        };
+        alter(&self.sql(), "ADD COLUMN");
+        if self.staged {
+            alter(&self.stage, "ADD COLUMN");
+        }
+        if self.beside.is_some() {
+            // It still has what was dropped from the table.
+            alter(&self.next(), "ADD COLUMN IF NOT EXISTS");
         }
     }
 

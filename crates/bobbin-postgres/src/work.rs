@@ -183,9 +183,10 @@ impl Work<'_> {
         if places.iter().any(grows) {
             self.flush()?;
             for (at, rows) in &places {
+                let made = !self.family.tables[*at].exists;
                 let changes = self.family.tables[*at].grow(self.db, self.ledger, rows)?;
                 self.written.changes.extend(changes);
-                if self.family.tables[0].beside && !self.family.tables[*at].beside {
+                if made && self.family.tables[0].beside.is_some() {
                     // Made while the stream's rows gather beside: its own do the same.
                     replace::gather_beside(self.db, &mut self.family.tables[*at], self.version)?;
                 }
@@ -294,7 +295,7 @@ impl Work<'_> {
             }
             if flow.direct.rows.len() > 0 {
                 let table = &self.family.tables[at];
-                let target = if table.beside { table.next() } else { table.sql() };
+                let target = if table.beside.is_some() { table.next() } else { table.sql() };
                 let arrived =
                     self.send(at, &target, &flow.active, &flow.direct, &mut gone, &texts)?;
                 self.written.loaded += if at == 0 { arrived } else { 0 };

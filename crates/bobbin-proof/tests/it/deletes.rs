@@ -118,11 +118,13 @@ impl Model {
             self.active = version.or(self.active);
         }
         self.exists |= !rows.is_empty();
+        // What is of no version belongs to the newest that was met.
+        let met = self.rows.values().map(|row| row.version).chain(self.active).max().unwrap_or(1);
         let mut removed = 0;
         let touched: BTreeSet<u8> = rows.iter().map(|(id, _)| *id).collect();
         let first = rows.first().map(|(_, row)| row.sequence);
         for (id, mut row) in rows {
-            row.version = version.or(self.active).unwrap_or(1);
+            row.version = version.unwrap_or(met);
             match self.rows.get_mut(&id) {
                 Some(held) if (held.rev, held.sequence) > (row.rev, row.sequence) => {
                     // It came, if in an older form.
@@ -264,6 +266,122 @@ fn stands(replica: &dyn Replica, stream: &Stream, model: &Model) -> Result<(), T
     Ok(())
 }
 
+/// What must stand where there are no keys: every record is a row, by its sequence.
+#[derive(Default)]
+struct Flat {
+    rows: BTreeMap<i64, String>,
+    gathered: BTreeMap<i64, String>,
+    /// The version that gathers.
+    gathers: Option<i64>,
+    active: Option<i64>,
+    exists: bool,
+}
+
+impl Flat {
+    /// Gives how many rows are no more.
+    fn step(&mut self, version: Option<i64>, activates: bool, rows: Vec<(i64, String)>) -> u64 {
+        if self.active.is_none() && !self.exists {
+            self.active = version;
+        }
+        self.exists |= !rows.is_empty();
+        let Some(version) = version.filter(|version| self.active != Some(*version)) else {
+            self.rows.extend(rows);
+            return 0;
+        };
+        if self.gathers != Some(version) {
+            self.gathers = Some(version);
+            self.gathered.clear();
+        }
+        self.gathered.extend(rows);
+        if !activates || !self.exists {
+            return 0;
+        }
+        self.active = Some(version);
+        self.gathers = None;
+        let gone = std::mem::replace(&mut self.rows, std::mem::take(&mut self.gathered));
+        gone.len() as u64
+    }
+}
+
+fn run_without_keys(replica: &mut dyn Replica, steps: &[Step]) -> Result<(), TestCaseError> {
+    replica.renew();
+    let stream = Stream { key: Vec::new(), ..stream(false) };
+    let mut model = Flat::default();
+    let mut loader = replica.open("1");
+    let (mut current, mut sequence) = (1, 0);
+    for (number, step) in (1..).zip(steps) {
+        current += i64::from(step.version == Some(true));
+        let version = step.version.map(|_| current);
+        let (mut rows, mut lines) = (Vec::new(), Vec::new());
+        for &(id, rev, _) in &step.records {
+            sequence += 1;
+            let more = if rev == 2 { ",\"more\":true" } else { "" };
+            let record =
+                format!("{{\"id\":\"{id}\",\"rev\":{rev},\"tags\":[\"{sequence}\"]{more}}}");
+            lines.push(line(sequence, record.as_bytes()));
+            rows.push((sequence, record));
+        }
+        let removed = model.step(version, step.activates, rows);
+        let receipt = load(&mut loader, &stream, number, (version, step.activates), &lines);
+        prop_assert_eq!(receipt.loaded, lines.len() as u64);
+        prop_assert_eq!(receipt.removed, removed, "step {}", number);
+        if step.commits {
+            loader.commit(None).unwrap();
+        }
+        if step.commits && number % 3 == 0 {
+            loader.finish().unwrap();
+            loader = replica.open("1");
+            model.active = model.active.filter(|_| model.exists);
+        }
+    }
+    loader.commit(None).unwrap();
+    loader.finish().unwrap();
+    if !model.exists {
+        return Ok(());
+    }
+    let table = replica.read("things");
+    prop_assert!(table.strays.is_empty() && table.twice.is_empty(), "{:?}", table);
+    let found: Vec<i64> = table.rows.keys().copied().collect();
+    prop_assert_eq!(found, model.rows.keys().copied().collect::<Vec<_>>());
+    for (sequence, record) in &model.rows {
+        let record = parse(record).unwrap().value;
+        check::row(&record, &stream.fields, &table.rows[sequence], replica.rules())
+            .map_err(TestCaseError::fail)?;
+    }
+    Ok(())
+}
+
+/// F-86 without keys: rows of a version gather beside the table until it is whole.
+#[test]
+fn f86_without_keys_a_version_shows_when_it_is_whole() {
+    let mode = Mode {
+        name: "versions",
+        duckdb: |to| set(&mut to.layout, Deletes::AsTold),
+        postgres: |to| set(&mut to.layout, Deletes::AsTold),
+        rules: |rules| Rules { items_are_rows: true, ..rules },
+    };
+    let mut replicas: [Box<dyn Replica>; 2] =
+        [Box::new(crate::duckdb::File::new(mode)), Box::new(crate::postgres::Base::new(mode))];
+    for replica in &mut replicas {
+        let place = replica.name();
+        let replica = std::cell::RefCell::new(replica);
+        TestRunner::new(config())
+            .run(&steps(), |steps| run_without_keys(replica.borrow_mut().as_mut(), &steps))
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
+    }
+}
+
+/// As many cases as asked for; few otherwise, since each opens databases.
+fn config() -> ProptestConfig {
+    let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
+    ProptestConfig {
+        cases: wanted.unwrap_or(12),
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        ..Default::default()
+    }
+}
+
 fn set(layout: &mut Layout, deletes: Deletes) {
     layout.arrays = Arrays::Tables;
     layout.deletes = deletes;
@@ -299,13 +417,6 @@ fn f86_what_the_source_deleted_goes_or_is_marked_as_chosen() {
             mode(|to| set(&mut to.layout, Deletes::Mark), |to| set(&mut to.layout, Deletes::Mark)),
         ),
     ];
-    let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
-    let config = ProptestConfig {
-        cases: wanted.unwrap_or(12),
-        failure_persistence: None,
-        max_shrink_iters: 200,
-        ..Default::default()
-    };
     for (deletes, mode) in modes {
         let mut replicas: [Box<dyn Replica>; 2] =
             [Box::new(crate::duckdb::File::new(mode)), Box::new(crate::postgres::Base::new(mode))];
@@ -316,7 +427,7 @@ fn f86_what_the_source_deleted_goes_or_is_marked_as_chosen() {
                     .unwrap_or_else(|error| panic!("{place}: {error}"));
             }
             let replica = std::cell::RefCell::new(replica);
-            TestRunner::new(config.clone())
+            TestRunner::new(config())
                 .run(&(steps(), any::<bool>()), |(steps, declared)| {
                     run(replica.borrow_mut().as_mut(), deletes, declared, &steps)
                 })
