@@ -78,7 +78,8 @@ pub fn parse(line: &str) -> Result<Message<'_>, String> {
         }
         let span = r.skip_unchecked().map_err(json)?;
         if key == "record" {
-            record = Some(span);
+            // Only the one that counts may be set aside alone.
+            record.replace(span).map_or(Ok(()), check).map_err(json)?;
             continue;
         }
         check(span).map_err(json)?;
