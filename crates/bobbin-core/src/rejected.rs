@@ -1,5 +1,7 @@
 //! Records that were set aside, as a destination tells of them.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -74,11 +76,16 @@ pub struct Taken {
     pub records: u64,
     /// How many more could be taken.
     pub left: u64,
+    /// The sequences so far: a record may be set aside for two reasons.
+    seen: BTreeSet<i64>,
 }
 
 impl Taken {
-    /// Adds a record's text as a line.
+    /// Adds a record's text as a line, unless it is there already.
     pub fn push(&mut self, text: &str) {
+        if sequence(text).is_some_and(|sequence| !self.seen.insert(sequence)) {
+            return;
+        }
         // Somebody may have edited it; in JSON a line break is as good as a space.
         self.lines.extend(text.bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
         self.lines.push(b'\n');
@@ -129,5 +136,7 @@ mod tests {
         assert_eq!(taken.records, 2);
         assert_eq!(taken.lines.split(|&byte| byte == b'\n').count(), 3);
         assert_eq!(taken.sequences(), [7]);
+        taken.push("{\"_sdc_extracted_at\":\"2026-01-01T00:00:00Z\",\"_sdc_sequence\":7,\"id\":1}");
+        assert_eq!(taken.records, 2, "set aside twice, tried once");
     }
 }

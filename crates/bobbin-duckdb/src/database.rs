@@ -13,6 +13,7 @@ use duckdb::Connection;
 use crate::config::Config;
 use crate::error::{self, Doing};
 use crate::sql;
+use crate::table::Table;
 
 /// Rows in a row group. With the default (122,880) DuckDB keeps one whole uncompressed group of
 /// rows in memory, some 300 MB for wide tables, before it writes anything.
@@ -173,12 +174,26 @@ impl Database {
     /// frees. Adding a column to the table makes it lose count, and it ends the transaction and
     /// invalidates the file at one of the next row groups (duckdb pull request 25724). So a round
     /// calls this before it adds a column to a table in which it has filled one.
-    pub(crate) fn hold_rows(&self, db: &Connection) -> Result<()> {
+    fn hold_rows(&self, db: &Connection) -> Result<()> {
         let mut holding = self.shared.holding.lock().unwrap_or_else(PoisonError::into_inner);
         if *holding == 0 {
             write_early(db, false)?;
         }
         *holding += 1;
+        Ok(())
+    }
+
+    /// The same, once a round, where `table` is about to get a column and needs it.
+    pub(crate) fn hold_rows_of(
+        &self,
+        db: &Connection,
+        table: &Table,
+        holds: &mut bool,
+    ) -> Result<()> {
+        if table.open.written >= u64::from(ROW_GROUP) && !*holds {
+            self.hold_rows(db)?;
+            *holds = true;
+        }
         Ok(())
     }
 

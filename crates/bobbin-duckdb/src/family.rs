@@ -183,6 +183,9 @@ impl Registry {
             layout.loading = Loading::Append;
         }
         let keyed = layout.loading == Loading::Upsert && !stream.key.is_empty();
+        if keyed && exists {
+            found::check_key(db, &self.place(&name), stream, stored)?;
+        }
         let mut subs: Vec<Sub> = vec![Sub::default()];
         let known = self.known.iter().filter(|known| known.stream == stream.name.as_str());
         subs.extend(known.map(|known| known.sub.clone()).filter(|sub| !sub.is_own()));
@@ -267,7 +270,8 @@ impl Registry {
             stream: stream.name.clone(),
             description: stream.description.clone().filter(|_| sub.is_own()),
             known: columns.len(),
-            columns: columns.into_iter().map(Some).collect(),
+            // A gap is a column that was dropped, or never got a value.
+            columns: columns.into_iter().map(|column| there(&column).then_some(column)).collect(),
             lead,
             exists,
             recorded,

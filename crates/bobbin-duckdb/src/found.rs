@@ -3,7 +3,7 @@
 use bobbin_core::catalog::Stream;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_load::shape::map::KnownTable;
-use bobbin_load::shape::tree::Column;
+use bobbin_load::shape::tree::{Column, Sub};
 use bobbin_load::shape::types::ColumnType;
 use duckdb::Connection;
 
@@ -82,6 +82,38 @@ pub(crate) fn check(
                 place,
                 &column.name,
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Stops a table from which a column of its key was dropped: its rows cannot be told apart.
+pub(crate) fn check_key(
+    db: &Connection,
+    place: &Place,
+    stream: &Stream,
+    stored: &[(Sub, Column)],
+) -> Result<()> {
+    let found = columns(db, place)?;
+    for key in &stream.key {
+        let given = stored.iter().find(|(sub, column)| {
+            sub.is_own() && column.primary && column.path == std::slice::from_ref(key)
+        });
+        let Some((_, column)) = given else { continue };
+        if !found.iter().any(|(name, _)| same(name, &column.name)) {
+            return Err(Error::new(
+                ErrorKind::SchemaConflict,
+                "a column of the key is missing from the table",
+            )
+            .with("table", format!("{}.{}", place.schema, place.table))
+            .with("column", &column.name)
+            .hint(format!(
+                "ALTER TABLE {} ADD COLUMN {} {}, and fill it; or rename the table, and bobbin \
+                 makes it anew (reset the stream to fill it)",
+                shown(place),
+                sql::name(&column.name),
+                sql::column_type(column.ty)
+            )));
         }
     }
     Ok(())

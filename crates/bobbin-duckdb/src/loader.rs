@@ -126,8 +126,16 @@ impl DuckDbLoader {
 
     /// Opens a stream's tables, unless they are open. One that fails leaves the round usable.
     fn open_family(&mut self, stream: &Stream) -> Result<()> {
-        if self.tables.contains_key(&stream.name) {
-            return Ok(());
+        if let Some((_, converter)) = self.tables.get(&stream.name) {
+            if converter.fits(stream) {
+                return Ok(());
+            }
+            let mut segments = self.round.iter().flat_map(|round| &round.segments);
+            if segments.any(|loaded| loaded.segment.stream == stream.name) {
+                return Err(Error::bug("a round has records of a stream with two keys"));
+            }
+            self.tables.remove(&stream.name);
+            self.registry = None;
         }
         let registry = match &mut self.registry {
             Some(registry) => registry,
@@ -205,7 +213,9 @@ impl DuckDbLoader {
         converted?;
         if segment.activates && turn.whole {
             let (family, converter) = self.tables.get_mut(&stream.name).ok_or_else(lost_table)?;
-            if replace::marks(self.layout, family) {
+            if let Some(own) = family.tables.first().filter(|_| replace::marks(self.layout, family))
+            {
+                self.database.hold_rows_of(&self.db, own, &mut self.holds)?;
                 let at = self.clock.now();
                 written.changes.extend(replace::mark(
                     &self.db,

@@ -43,8 +43,8 @@ pub(crate) struct Touched {
     /// Positions of the version fields' columns, of the latest batch.
     versions: Vec<Vec<usize>>,
     key_positions: Vec<usize>,
-    /// Positions of the columns that say when a record was deleted in the source, once a record of
-    /// the segment is to go for it.
+    /// Positions of the columns that say when a record was deleted in the source, where it is to go
+    /// for it.
     deleted_at: Vec<usize>,
 }
 
@@ -66,7 +66,7 @@ impl Touched {
         }
         let keys = batch.key_bytes();
         let removes = removes && !batch.deleted_at.is_empty();
-        if removes && (0..batch.rows).any(|row| batch.is_deleted(row)) {
+        if removes {
             self.deleted_at.clone_from(&batch.deleted_at);
         }
         let known: UInt32Array = match &mut table.filter {
@@ -321,7 +321,7 @@ pub(crate) fn finish(db: &Connection, tables: &mut [Table], layout: Layout) -> R
     }
     // A row that the version held on to may be in a later one, too.
     let turned = own.open.sweep.and_then(|sweep| sweep.version);
-    let turned = turned.or(own.open.fade.as_ref().map(|fade| fade.version));
+    let turned = turned.or(own.open.fade.as_ref().and_then(|fade| fade.rows.version));
     let mut confirmed = std::mem::take(&mut own.open.confirmed);
     let later = turned.map(|version| confirmed.split_off(&(version + 1))).unwrap_or_default();
     confirm(db, own, children, confirmed, layout)?;
@@ -384,11 +384,15 @@ fn fade(db: &Connection, own: &Table) -> Result<()> {
     if let Some(fade) = &own.open.fade
         && let Some(mark) = own.deleted_at()
     {
+        let columns = fade.deleted_at.iter().filter_map(|&position| own.column(position).ok());
+        let unmarked: Vec<String> =
+            columns.map(|column| format!(" AND {} IS NULL", sql::name(&column.name))).collect();
         db.execute(
             &format!(
-                "UPDATE {} SET {mark} = make_timestamptz(?) WHERE {}",
+                "UPDATE {} SET {mark} = make_timestamptz(?) WHERE {}{}",
                 own.place.sql(),
-                fade.rows
+                fade.rows.sql(),
+                unmarked.concat()
             ),
             [fade.at.as_microsecond()],
         )

@@ -192,15 +192,8 @@ pub(crate) fn mark(
         .provide_deleted_at()
         .ok_or_else(|| Error::bug("there is no column for the mark of deleted records"))?;
     let changes = own.grow(db, ledger, &columns)?;
-    let marked: Vec<String> = columns
-        .deleted_at
-        .iter()
-        .filter_map(|&position| own.column(position).ok())
-        .map(|column| format!("{} IS NOT NULL", sql::name(&column.name)))
-        .collect();
-    let sweep = Sweep { version: Some(version), before: OWN_ROWS + own.open.appended };
-    let rows = format!("{} AND NOT ({})", sweep.sql(), marked.join(" OR "));
-    own.open.fade = Some(Fade { rows, version, at });
+    let rows = Sweep { version: Some(version), before: OWN_ROWS + own.open.appended };
+    own.open.fade = Some(Fade { rows, deleted_at: columns.deleted_at, at });
     for table in family.tables.iter_mut().filter(|table| table.exists) {
         if table.version.is_none_or(|active| active <= version) {
             table.version = Some(version);

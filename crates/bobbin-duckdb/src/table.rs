@@ -105,10 +105,10 @@ pub(crate) struct Open {
 /// Rows that a version no longer has and that stay, marked as deleted.
 #[derive(Clone, Debug)]
 pub(crate) struct Fade {
-    /// The condition for these rows.
-    pub(crate) rows: String,
-    /// The version that does not have them.
-    pub(crate) version: i64,
+    /// These rows, where they have no mark yet.
+    pub(crate) rows: Sweep,
+    /// Positions of the columns of marks.
+    pub(crate) deleted_at: Vec<usize>,
     pub(crate) at: Timestamp,
 }
 

@@ -13,11 +13,12 @@ use duckdb::Connection;
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
-use crate::database::{Database, ROW_GROUP};
+use crate::database::Database;
 use crate::family::{Family, Registry};
 use crate::ledger::Ledger;
-use crate::merge::Touched;
+use crate::merge::{OWN_ROWS, Touched};
 use crate::replace::Turn;
+use crate::table::Sweep;
 use crate::writer::{Stamp, Writer};
 
 /// The writing half of a load.
@@ -154,14 +155,17 @@ impl Work<'_> {
         let mut writer = desk.writers[at].take();
         if !table.exists || !batch.new.is_empty() || !batch.renamed.is_empty() {
             let active = writer.take().map(|writer| writer.union(batch));
-            if table.open.written >= u64::from(ROW_GROUP) && !*self.holds {
-                self.database.hold_rows(desk.db)?;
-                *self.holds = true;
-            }
+            self.database.hold_rows_of(desk.db, table, self.holds)?;
+            let made = !table.exists;
             self.written.changes.extend(table.grow(desk.db, self.ledger, batch)?);
+            if made && at == 0 {
+                self.empty_items();
+            }
+            let Some(table) = self.family.tables.get(at) else { return Err(lost_table()) };
             let active = active.unwrap_or_else(|| positions(batch));
             writer = Some(Writer::new(desk.db, table, active)?);
         }
+        let Some(table) = self.family.tables.get_mut(at) else { return Err(lost_table()) };
         table.open.written += batch.rows as u64;
         if !table.beside {
             table.open.appended += batch.rows as i64;
@@ -174,6 +178,13 @@ impl Work<'_> {
             None => Writer::new(desk.db, table, positions(batch))?,
         };
         desk.writers[at].insert(current).append(table, batch, stamp)
+    }
+
+    /// Removes, at the round's end, the items of a table that somebody dropped.
+    fn empty_items(&mut self) {
+        for table in self.family.tables.iter_mut().skip(1).filter(|table| table.exists) {
+            table.open.sweep = Some(Sweep { version: None, before: OWN_ROWS });
+        }
     }
 
     /// Gives `DuckDB` the memory it needs for the tables that the round writes to.

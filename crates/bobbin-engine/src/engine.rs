@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::time::Duration;
 
+use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::{Catalog, Selection};
 use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
@@ -16,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::extract::{self, Spooling};
 use crate::ledger::Ledger;
-use crate::load::{Loaded, Loading, Rounds};
+use crate::load::{GRACE, Loaded, Loading, Rounds};
 use crate::report::{Outcome, RunReport, TableReport, Tally};
 use crate::spool::{Limits, Spool};
 
@@ -127,7 +129,10 @@ impl Engine {
         let RunRequest { connection, schema, tap, destination, selection } = request;
         let rows = self.rows_per_commit.unwrap_or_else(|| destination.rows_per_commit()).max(1);
         let rounds = Rounds { records: rows, ..self.rounds };
-        let mut loader = destination.open(&cx, schema, job).map_err(destinations)?;
+        // A stop leaves the loader time for what is extracted.
+        let patience = Cancel::new();
+        let loading_cx = Context { cancel: &patience, ..cx };
+        let mut loader = destination.open(&loading_cx, schema, job).map_err(destinations)?;
         let save_state = |state: &State| ledger.save_state(connection, state, cx.clock.now());
         let recovered = resume(cx, &mut *loader, spool, rounds, &save_state, ends)?;
         let state = recovered.state.unwrap_or_default();
@@ -163,7 +168,10 @@ impl Engine {
         let mut loading = Loading::new(&mut *loader, spool, cx, rounds, &save_state);
         loading.held_bytes = Some(&held_bytes);
 
+        let done = Cancel::new();
         let (extracted, followed) = std::thread::scope(|scope| {
+            let watch = std::thread::Builder::new().name("patience".into());
+            let watched = watch.spawn_scoped(scope, || wear_out(cx.cancel, &done, &patience));
             let extraction =
                 std::thread::Builder::new().name("extract".into()).spawn_scoped(scope, move || {
                     let outcomes = tap.sync(&cx, &sync_request, &mut spooling);
@@ -175,7 +183,11 @@ impl Engine {
                         (Ok(outcomes), Ok(())) => Ok(outcomes),
                     }
                 });
-            let followed = loading.follow(&sealed);
+            let followed = match watched {
+                Ok(_) => loading.follow(&sealed),
+                Err(error) => Err(Error::io("cannot start a thread", error)),
+            };
+            done.cancel();
             if followed.is_err() {
                 flags.stopped.store(true, Ordering::Relaxed);
             }
@@ -225,6 +237,18 @@ impl Engine {
             }
             Some(error) => Err(error),
         }
+    }
+}
+
+/// Ends the loader's patience some time after a stop was asked for, unless loading is done before.
+fn wear_out(stop: &Cancel, done: &Cancel, patience: &Cancel) {
+    while !stop.is_cancelled() {
+        if done.sleep(Duration::from_millis(100)).is_err() {
+            return;
+        }
+    }
+    if done.sleep(GRACE).is_ok() {
+        patience.cancel();
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) struct Loading<'a> {
 
 /// How long loading goes on after a stop was asked for; what is left stays sealed for the next
 /// job.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// Attempts at a round before loading gives up for this job.
 const ATTEMPTS: u32 = 4;

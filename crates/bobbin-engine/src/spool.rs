@@ -98,7 +98,9 @@ impl Spool {
                 match path.extension().and_then(|extension| extension.to_str()) {
                     Some("json") => match Sealed::read(&path) {
                         Ok(mut sealed) => {
-                            missing.iter().for_each(|damaged| sealed.goes_on_after(damaged));
+                            for damaged in &missing {
+                                sealed.goes_on_after(damaged);
+                            }
                             leftovers.sealed.push(sealed);
                         }
                         Err(error) => {

@@ -121,6 +121,13 @@ impl PostgresLoader {
 
     /// Reads what is there for a stream, unless that was done.
     fn open_tables(&mut self, stream: &Stream) -> Result<()> {
+        if self.tables.get(&stream.name).is_some_and(|(_, converter)| !converter.fits(stream)) {
+            let mut segments = self.round.iter().flat_map(|round| &round.segments);
+            if segments.any(|loaded| loaded.segment.stream == stream.name) {
+                return Err(Error::bug("a round has records of a stream with two keys"));
+            }
+            self.forget();
+        }
         let Some(db) = &mut self.db else {
             return Err(Error::bug("a round is open without a connection"));
         };
@@ -178,7 +185,6 @@ impl PostgresLoader {
             flows: Vec::new(),
             waiting: FxHashSet::default(),
             repeats: false,
-            deletes: false,
             written: Written::default(),
         };
         let cancel = &self.cancel;

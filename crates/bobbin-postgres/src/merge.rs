@@ -92,18 +92,22 @@ pub(crate) fn merge(db: &mut Client, tables: &[Table], waiting: &Waiting<'_>) ->
             returned(&key)
         );
     }
+    let names: Vec<String> = key.iter().map(|(name, _)| name.clone()).collect();
+    if waiting.marks
+        && waiting.replaces_by.is_some()
+        && let Some(mark) = own.deleted_at()
+    {
+        // Before the rows move: their marks are the tap's.
+        db.batch_execute(&unmarked(own, &names, &mark))
+            .doing(what)
+            .map_err(|error| error.with("table", &own.name))?;
+    }
     let moved = db
         .execute(move_records.as_str(), &[])
         .doing(what)
         .map_err(|error| error.with("table", &own.name))?;
     if let Some(version) = waiting.replaces_by {
-        let names: Vec<String> = key.iter().map(|(name, _)| name.clone()).collect();
         let mut statements = held_on(own, own, (&names, &names), version);
-        if waiting.marks
-            && let Some(mark) = own.deleted_at()
-        {
-            statements += &unmarked(own, &names, &mark);
-        }
         for (table, _) in &children {
             statements += &held_on(own, table, (&lead(table, names.len()), &names), version);
         }
@@ -127,8 +131,8 @@ pub(crate) fn merge(db: &mut Client, tables: &[Table], waiting: &Waiting<'_>) ->
     Ok(Merged { moved, removed })
 }
 
-/// Removes records that waited, are marked as deleted and so is the row that is there for them now,
-/// with their items.
+/// Removes records that waited where the row that is there for them now is marked as deleted, with
+/// their items.
 fn remove(
     db: &mut Client,
     own: &Table,
@@ -143,11 +147,11 @@ fn remove(
     let delete = match names.as_slice() {
         [name] => format!(
             "DELETE FROM {held} AS held WHERE {name} = ANY (ARRAY(
-                 SELECT {name} FROM {stage} AS held WHERE {marked})) AND ({marked})"
+                 SELECT {name} FROM {stage})) AND {marked}"
         ),
         _ => format!(
-            "DELETE FROM {held} AS held USING (SELECT DISTINCT {columns} FROM {stage} AS held
-                 WHERE {marked}) AS stage WHERE {same} AND ({marked})",
+            "DELETE FROM {held} AS held USING (SELECT DISTINCT {columns} FROM {stage}) AS stage
+             WHERE {same} AND {marked}",
             columns = names.join(", "),
             same = equal(&names, "held", &names, "stage"),
         ),

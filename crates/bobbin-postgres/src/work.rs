@@ -55,8 +55,6 @@ pub(crate) struct Work<'a> {
     /// Hashes of the keys of records that wait, to see whether one may come twice.
     pub(crate) waiting: FxHashSet<u64>,
     pub(crate) repeats: bool,
-    /// Whether one of them is to go, because it is deleted in the source.
-    pub(crate) deletes: bool,
     pub(crate) written: Written,
 }
 
@@ -134,7 +132,7 @@ impl Work<'_> {
                 repeats: self.repeats,
                 positions: &positions,
                 replaces_by: self.whole.then_some(self.version),
-                deletes: self.deletes,
+                deletes: self.registry.layout.deletes == Deletes::Remove,
                 marks: self.registry.layout.deletes == Deletes::Mark,
             };
             let merged = merge::merge(self.db, tables, &waiting)?;
@@ -186,6 +184,9 @@ impl Work<'_> {
                 let made = !self.family.tables[*at].exists;
                 let changes = self.family.tables[*at].grow(self.db, self.ledger, rows)?;
                 self.written.changes.extend(changes);
+                if made && *at == 0 {
+                    self.empty_items()?;
+                }
                 if made && self.family.tables[0].beside.is_some() {
                     // Made while the stream's rows gather beside: its own do the same.
                     replace::gather_beside(self.db, &mut self.family.tables[*at], self.version)?;
@@ -203,6 +204,22 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Removes the items of a table that somebody dropped.
+    fn empty_items(&mut self) -> Result<()> {
+        for table in self.family.tables.iter().skip(1).filter(|table| table.exists) {
+            let gone = self
+                .db
+                .execute(&format!("DELETE FROM {}", table.sql()), &[])
+                .doing("cannot remove items without records")
+                .map_err(|error| error.with("table", &table.name))?;
+            if gone > 0 {
+                let what = format!("{}: removed {gone} rows whose records are gone", table.name);
+                self.written.changes.push(what);
+            }
+        }
+        Ok(())
+    }
+
     /// For each record, whether there may be a row of its key, or it is to go as soon as it is there.
     fn known_before(&mut self, batch: &Batch) -> Vec<bool> {
         let own = &mut self.family.tables[0];
@@ -216,9 +233,7 @@ impl Work<'_> {
         };
         if self.registry.layout.deletes == Deletes::Remove && !batch.deleted_at.is_empty() {
             for (row, known) in known.iter_mut().enumerate() {
-                let deleted = batch.is_deleted(row);
-                self.deletes |= deleted;
-                *known |= deleted;
+                *known |= batch.is_deleted(row);
             }
         }
         if own.filter.as_ref().is_some_and(KeyFilter::is_too_large) {

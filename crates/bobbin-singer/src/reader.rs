@@ -103,7 +103,11 @@ pub fn parse(line: &str) -> Result<Message<'_>, String> {
     });
     let version = version.transpose()?;
     let extracted = time.and_then(|time| time.parse().ok());
-    match kind.to_ascii_uppercase().as_str() {
+    let upper = kind.to_ascii_uppercase();
+    if upper != "RECORD" {
+        record.map_or(Ok(()), check).map_err(json)?;
+    }
+    match upper.as_str() {
         "RECORD" => {
             let stream = named(stream)?;
             let record = record.filter(|record| record.starts_with('{'));

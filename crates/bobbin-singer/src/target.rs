@@ -428,14 +428,16 @@ impl<'a> Session<'a> {
     fn load(&mut self) -> Result<()> {
         let mut now = Summary::default();
         let mut notices = Vec::new();
+        // The same in each attempt: a commit whose answer was lost may be durable.
+        let mut number = self.segments;
         for name in &self.order {
             let Some(waiting) = self.streams.get_mut(name).filter(|waiting| !waiting.is_empty())
             else {
                 continue;
             };
-            self.segments += 1;
+            number += 1;
             let segment = Segment {
-                id: SegmentId { job: self.job.clone(), number: self.segments },
+                id: SegmentId { job: self.job.clone(), number },
                 stream: name.clone(),
                 records: waiting.records,
                 rejected: waiting.rejected,
@@ -463,6 +465,7 @@ impl<'a> Session<'a> {
             }
         }
         self.loader.commit(None)?;
+        self.segments = number;
         self.summary.loaded += now.loaded;
         self.summary.superseded += now.superseded;
         self.summary.rejected += now.rejected;

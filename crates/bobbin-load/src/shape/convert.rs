@@ -126,6 +126,11 @@ impl Converter {
         converter
     }
 
+    /// Whether the stream's records are told apart, and their versions compared, as when it was made.
+    pub fn fits(&self, stream: &Stream) -> bool {
+        self.key_fields == stream.key && self.version_fields == stream.version_fields
+    }
+
     /// Takes in fields the stream was declared to have since. Call it between batches; what has a
     /// column keeps its type.
     pub fn learn(&mut self, fields: &Object) {
@@ -351,8 +356,9 @@ impl Converter {
             return Err(Refusal::Reason(fault));
         }
         if !self.sheets[0].extra.is_empty() {
-            for reason in self.sheets[0].overflow() {
-                self.note(reason, text);
+            let reasons = self.sheets[0].overflow();
+            if !reasons.is_empty() {
+                self.note(reasons.join("; "), text);
             }
         }
         self.extracted_at.push(extracted_at);
