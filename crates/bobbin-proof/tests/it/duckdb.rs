@@ -49,6 +49,24 @@ impl Replica for File {
         self.directory = tempfile::tempdir().unwrap();
     }
 
+    fn choose(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    fn execute(&self, sql: &str) {
+        let mut reader = self.reader.borrow_mut();
+        let db = reader.get_or_insert_with(|| Connection::open(self.path()).unwrap());
+        db.execute_batch(sql).unwrap();
+    }
+
+    fn query(&self, sql: &str) -> Vec<String> {
+        let mut reader = self.reader.borrow_mut();
+        let db = reader.get_or_insert_with(|| Connection::open(self.path()).unwrap());
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
     fn open(&self, job: &str) -> Box<dyn Loader> {
         self.reader.take();
         let mut config = Config::new(self.path());

@@ -5,6 +5,7 @@
 mod corpus;
 mod deletes;
 mod duckdb;
+mod meddling;
 mod postgres;
 mod properties;
 mod replica;

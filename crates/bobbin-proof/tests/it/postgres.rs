@@ -74,6 +74,20 @@ impl Replica for Base {
         self.database = new;
     }
 
+    fn choose(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    fn execute(&self, sql: &str) {
+        self.reader.borrow_mut().get_or_insert_with(|| self.client()).batch_execute(sql).unwrap();
+    }
+
+    fn query(&self, sql: &str) -> Vec<String> {
+        let mut reader = self.reader.borrow_mut();
+        let rows = reader.get_or_insert_with(|| self.client()).query(sql, &[]).unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     fn open(&self, job: &str) -> Box<dyn Loader> {
         let mut config = Config::new(self.server.host(), &self.database, "boss");
         (self.mode.postgres)(&mut config);

@@ -68,6 +68,12 @@ pub(crate) trait Replica {
     fn rules(&self) -> Rules;
     /// Empty, as if nothing had ever been loaded.
     fn renew(&mut self);
+    /// From the next session on set up in another way, with what is there.
+    fn choose(&mut self, mode: Mode);
+    /// Does what a person may do. Call it without an open session.
+    fn execute(&self, sql: &str);
+    /// The first column, as text, of what a person asks. Call it without an open session.
+    fn query(&self, sql: &str) -> Vec<String>;
     /// A session.
     fn open(&self, job: &str) -> Box<dyn Loader>;
     /// What a stream's table holds. Call it without an open session.
