@@ -5,7 +5,7 @@ use std::io::BufRead;
 use jiff::Timestamp;
 
 use crate::catalog::Stream;
-use crate::id::{JobId, SchemaName, SegmentId, StreamName};
+use crate::id::{JobId, SchemaName, SegmentId};
 use crate::plan::TablePlan;
 use crate::rejected::{RejectedList, RejectedQuery, Taken};
 use crate::segment::Segment;
@@ -133,13 +133,4 @@ pub struct Receipt {
     pub removed: u64,
     /// Changes made to tables, for people: `conversations: added column custom__tier_str`.
     pub changes: Vec<String>,
-}
-
-/// A table after a job, for summaries.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TableCount {
-    /// The stream it came from.
-    pub stream: StreamName,
-    /// Rows it holds.
-    pub rows: u64,
 }

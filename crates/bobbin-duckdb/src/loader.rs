@@ -64,6 +64,8 @@ pub(crate) struct DuckDbLoader {
     widest: usize,
     /// Whether the open round has its rows held.
     holds: bool,
+    /// What failed after the last round was durable.
+    untidy: Option<Error>,
 }
 
 /// What is in the open transaction.
@@ -109,11 +111,15 @@ impl DuckDbLoader {
             room_kib: FxHashMap::default(),
             widest: 0,
             holds: false,
+            untidy: None,
         })
     }
 
     /// The open round, begun if there is none.
     fn begin(&mut self) -> Result<&mut Round> {
+        if let Some(error) = self.untidy.take() {
+            return Err(error);
+        }
         if self.round.is_none() {
             self.db.execute_batch("BEGIN").doing("cannot begin a transaction")?;
             self.round = Some(Round::default());
@@ -328,13 +334,8 @@ impl Loader for DuckDbLoader {
         self.rows += rows;
         // First of all: whatever fails from here on, these are not to be loaded again.
         self.durable.extend(round.segments.into_iter().map(|loaded| loaded.segment.id));
-        let fits = self.give_room_back()?;
-        if self.rows >= REOPEN_ROWS {
-            self.rows = 0;
-            self.database.reopen(&self.db, self.widest)?;
-        } else if !fits || self.database.wal_bytes() > WAL_BYTES {
-            self.database.checkpoint(&self.db, self.widest)?;
-        }
+        // The round is durable whatever comes now; what fails is told when the next one begins.
+        self.untidy = self.tidy_up().err();
         Ok(())
     }
 
@@ -350,12 +351,28 @@ impl Loader for DuckDbLoader {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.rollback()?;
+        if let Some(error) = self.untidy.take() {
+            return Err(error);
+        }
         self.tables.clear();
         self.database.checkpoint(&self.db, self.widest)
     }
 }
 
 impl DuckDbLoader {
+    /// Gives back what a round took.
+    fn tidy_up(&mut self) -> Result<()> {
+        let fits = self.give_room_back()?;
+        if self.rows >= REOPEN_ROWS {
+            self.rows = 0;
+            self.database.reopen(&self.db, self.widest)
+        } else if !fits || self.database.wal_bytes() > WAL_BYTES {
+            self.database.checkpoint(&self.db, self.widest)
+        } else {
+            Ok(())
+        }
+    }
+
     fn end_transaction(&mut self) -> Result<()> {
         // What the converters learnt in this round may name columns that are not there now.
         self.tables.clear();

@@ -41,6 +41,10 @@ pub(crate) fn check(
         .map(|(name, ty)| (*name, *ty, true))
         .chain(lead.iter().map(|(name, ty)| (name.as_str(), *ty, true)))
         .chain(stored.iter().map(|column| (column.name.as_str(), column.ty, false)));
+    let quoted = place.split_once('.').map_or_else(
+        || sql::name(place),
+        |(schema, table)| format!("{}.{}", sql::name(schema), sql::name(table)),
+    );
     for (column, ty, system) in ours {
         let expected = sql::column_type(ty);
         match found.iter().find(|(name, _)| name == column) {
@@ -56,8 +60,9 @@ pub(crate) fn check(
                 .with("column", column)
                 .with("expected", expected)
                 .hint(format!(
-                    "if the table is bobbin's, ALTER TABLE {place} ADD COLUMN {column} {expected}; \
-                     if it is not, rename it: this is where bobbin writes"
+                    "if the table is bobbin's, ALTER TABLE {quoted} ADD COLUMN {} {expected}; \
+                     if it is not, rename it: this is where bobbin writes",
+                    sql::name(column)
                 )));
             }
             Some((_, found)) => {
@@ -67,7 +72,7 @@ pub(crate) fn check(
                     .with("found", found)
                     .with("expected", expected)
                     .hint(format!(
-                        "ALTER TABLE {place} ALTER {} TYPE {expected}; or drop the column, and \
+                        "ALTER TABLE {quoted} ALTER {} TYPE {expected}; or drop the column, and \
                          bobbin makes it again for new values",
                         sql::name(column)
                     )));
