@@ -199,6 +199,10 @@ impl Registry {
             converter: Converter::arranged(stream, Vec::new(), capabilities(layout), layout),
             found: Vec::new(),
         };
+        if !exists && self.recorded(stream).is_some() {
+            let what = format!("{name}: was dropped, and is made again with what comes now");
+            survey.family.changes.push(what);
+        }
         let mut sheets = Vec::new();
         for sub in subs {
             let columns: Vec<Column> = stored

@@ -188,6 +188,11 @@ impl Registry {
         if exists && !keyed {
             without_key = found::primary_key(db, &self.schema, &name)?;
         }
+        let recorded =
+            self.known.iter().any(|k| k.stream == stream.name.as_str() && k.sub.is_own());
+        if recorded && !exists {
+            changes.push(format!("{name}: was dropped, and is made again with what comes now"));
+        }
         if without_key.is_some() {
             changes.push(format!("{name}: dropped its primary key, every version is a row now"));
         }
