@@ -17,7 +17,7 @@ use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::Timestamp;
 
 use crate::extract::{self, Spooling};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Trigger};
 use crate::load::{GRACE, Loaded, Loading, Rounds};
 use crate::report::{Outcome, RunReport, TableReport, Tally};
 use crate::spool::{Limits, Spool};
@@ -48,6 +48,8 @@ pub struct RunRequest<'a> {
     pub destination: &'a dyn Destination,
     /// What was chosen.
     pub selection: &'a Selection,
+    /// Why it runs.
+    pub trigger: Trigger,
 }
 
 /// What both sides of a job came to.
@@ -95,7 +97,7 @@ impl Engine {
         let spool = Spool::open(&self.home.join("spool"), request.connection)?;
         let started = cx.clock.now();
         let job = JobId::from(started.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
-        ledger.begin(&job, request.connection, started)?;
+        ledger.begin(&job, request.connection, started, request.trigger)?;
 
         let tally = Tally::new(cx.log, cx.clock);
         let cx = Context { log: &tally, ..cx };
@@ -126,7 +128,7 @@ impl Engine {
         job: &JobId,
         ends: &mut Ends,
     ) -> Result<()> {
-        let RunRequest { connection, schema, tap, destination, selection } = request;
+        let RunRequest { connection, schema, tap, destination, selection, .. } = request;
         let rows = self.rows_per_commit.unwrap_or_else(|| destination.rows_per_commit()).max(1);
         let rounds = Rounds { records: rows, ..self.rounds };
         // A stop leaves the loader time for what is extracted.

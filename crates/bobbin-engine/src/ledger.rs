@@ -15,7 +15,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::report::RunReport;
 
 /// Migrations in order; the ledger's version is how many were applied.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE jobs (
         connection TEXT NOT NULL,
         id TEXT NOT NULL,
@@ -31,12 +32,56 @@ const MIGRATIONS: &[&str] = &["
         state TEXT NOT NULL,
         saved TEXT NOT NULL
     ) STRICT;
-"];
+",
+    "
+    ALTER TABLE jobs ADD COLUMN trigger TEXT NOT NULL DEFAULT 'manual';
+    CREATE TABLE schedules (
+        connection TEXT PRIMARY KEY,
+        base TEXT NOT NULL,
+        decided TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE slots (
+        connection TEXT NOT NULL,
+        slot TEXT NOT NULL,
+        last TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        reason TEXT,
+        job TEXT,
+        decided TEXT NOT NULL,
+        PRIMARY KEY (connection, slot)
+    ) STRICT;
+",
+];
+
+mod slots;
+
+pub use slots::{Kept, SlotOutcome, SlotRow};
 
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
     sqlite: Connection,
+}
+
+/// Why a job runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Trigger {
+    /// Somebody asked for it.
+    #[default]
+    Manual,
+    /// A slot of its schedule came.
+    Slot(Timestamp),
+}
+
+impl Trigger {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Slot(_) => "schedule",
+        }
+    }
 }
 
 /// A job as the ledger knows it. Without a report it is running, or its process ended abruptly.
@@ -46,6 +91,10 @@ pub struct JobRow {
     pub id: JobId,
     /// When it began.
     pub started: Timestamp,
+    /// `manual` or `schedule`.
+    pub trigger: String,
+    /// Whether it has ended, if without a word: its process died.
+    pub ended: bool,
     /// How it ended, with everything it said.
     pub report: Option<RunReport>,
 }
@@ -80,15 +129,39 @@ impl Ledger {
         Ok(Self { sqlite })
     }
 
-    /// Notes that a job began.
-    pub fn begin(&self, job: &JobId, connection: &ConnectionId, now: Timestamp) -> Result<()> {
-        self.sqlite
+    /// Notes that a job began. The caller holds the connection's lock, so what has not ended by now
+    /// never will.
+    pub fn begin(
+        &self,
+        job: &JobId,
+        connection: &ConnectionId,
+        now: Timestamp,
+        trigger: Trigger,
+    ) -> Result<()> {
+        let failed = |error| self.error("cannot note the job's beginning", error);
+        let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
+        transaction
             .execute(
-                "INSERT INTO jobs (id, connection, started) VALUES (?1, ?2, ?3)",
-                params![job.as_str(), connection.as_str(), now.to_string()],
+                "UPDATE jobs SET ended = ?2, outcome = 'abrupt'
+                 WHERE connection = ?1 AND ended IS NULL",
+                params![connection.as_str(), now.to_string()],
             )
-            .map_err(|error| self.error("cannot note the job's beginning", error))?;
-        Ok(())
+            .map_err(failed)?;
+        transaction
+            .execute(
+                "INSERT INTO jobs (id, connection, started, trigger) VALUES (?1, ?2, ?3, ?4)",
+                params![job.as_str(), connection.as_str(), now.to_string(), trigger.word()],
+            )
+            .map_err(failed)?;
+        if let Trigger::Slot(slot) = trigger {
+            transaction
+                .execute(
+                    "UPDATE slots SET job = ?3 WHERE connection = ?1 AND slot = ?2",
+                    params![connection.as_str(), slots::text(slot), job.as_str()],
+                )
+                .map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
     }
 
     /// Notes how a job ended.
@@ -109,23 +182,22 @@ impl Ledger {
         let failed = |error| self.error("cannot read the jobs", error);
         let mut statement = self
             .sqlite
-            .prepare("SELECT id, started, report FROM jobs WHERE connection = ?1 ORDER BY id DESC LIMIT ?2")
+            .prepare(
+                "SELECT id, started, trigger, ended IS NOT NULL, report FROM jobs
+                 WHERE connection = ?1 ORDER BY id DESC LIMIT ?2",
+            )
             .map_err(failed)?;
-        let rows = statement
-            .query_map(params![connection.as_str(), most], |row| {
-                Ok((
-                    row.get::<_, String>(0)?,
-                    row.get::<_, String>(1)?,
-                    row.get::<_, Option<String>>(2)?,
-                ))
-            })
-            .map_err(failed)?;
+        let mut rows = statement.query(params![connection.as_str(), most]).map_err(failed)?;
         let mut jobs = Vec::new();
-        for row in rows {
-            let (id, started, report) = row.map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let id: String = row.get(0).map_err(failed)?;
+            let started: String = row.get(1).map_err(failed)?;
+            let report: Option<String> = row.get(4).map_err(failed)?;
             jobs.push(JobRow {
                 id: id.into(),
                 started: started.parse().unwrap_or(Timestamp::UNIX_EPOCH),
+                trigger: row.get(2).map_err(failed)?,
+                ended: row.get(3).map_err(failed)?,
                 report: report.and_then(|text| serde_json::from_str(&text).ok()),
             });
         }

@@ -22,6 +22,7 @@ use bobbin_core::tap::{
     Check, Completeness, Context, Discovery, Output, StreamOutcome, SyncRequest, Tap,
 };
 use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_engine::ledger::Trigger;
 use bobbin_engine::{Engine, RunReport, RunRequest};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -343,6 +344,7 @@ pub(crate) fn try_run(engine: &Engine, steps: &[Step], memory: &Memory) -> Resul
             },
             destination: memory,
             selection: &Selection::all(),
+            trigger: Trigger::Manual,
         },
     )
 }

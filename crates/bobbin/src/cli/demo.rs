@@ -10,6 +10,7 @@ use bobbin_core::id::{ConnectionId, SchemaName};
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_duckdb::DuckDb;
+use bobbin_engine::ledger::Trigger;
 use bobbin_engine::{Engine, Outcome, RunReport, RunRequest};
 use clap::Args;
 use fake_kustomer::{Mutation, Pick, Running, Simulator};
@@ -243,6 +244,7 @@ impl Demo {
                 tap: &mut tap,
                 destination: &destination,
                 selection: &Selection::all(),
+                trigger: Trigger::Manual,
             },
         );
         progress.finish();

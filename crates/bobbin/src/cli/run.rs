@@ -7,6 +7,7 @@ use anstream::{print, println};
 use bobbin_core::Result;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::tap::Context;
+use bobbin_engine::ledger::Trigger;
 use bobbin_engine::{Engine, RunRequest};
 use clap::Args;
 use serde_json::json;
@@ -50,6 +51,7 @@ impl Run {
                 tap: &mut *tap,
                 destination: &*destination,
                 selection: &connection.selection,
+                trigger: Trigger::Manual,
             },
         );
         progress.finish();

@@ -63,7 +63,9 @@ impl Status {
                     ]
                 }
                 None => {
-                    vec![format!("{:.0}", job.started), "running, or ended abruptly".to_owned()]
+                    let word =
+                        if job.ended { "ended abruptly" } else { "running, or ended abruptly" };
+                    vec![format!("{:.0}", job.started), word.to_owned()]
                 }
             })
             .collect();

@@ -1,0 +1,176 @@
+//! What became of each slot of a schedule.
+
+use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::{Error, Result};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+use serde::Serialize;
+
+use super::Ledger;
+
+/// What became of a slot, in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotOutcome {
+    /// Its job started.
+    Started,
+    /// A job was running, or could not be started.
+    Skipped,
+    /// Nobody was there.
+    Missed,
+}
+
+impl SlotOutcome {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Skipped => "skipped",
+            Self::Missed => "missed",
+        }
+    }
+
+    fn of(word: &str) -> Self {
+        match word {
+            "started" => Self::Started,
+            "skipped" => Self::Skipped,
+            _ => Self::Missed,
+        }
+    }
+}
+
+/// A slot, or several in a row that were missed together.
+#[derive(Clone, Debug, Serialize)]
+pub struct SlotRow {
+    /// When it was due.
+    pub slot: Timestamp,
+    /// When the last of them was due.
+    pub last: Timestamp,
+    /// How many.
+    pub count: u32,
+    /// What became of it.
+    pub outcome: SlotOutcome,
+    /// Why it was skipped, missed or late.
+    pub reason: Option<String>,
+    /// The job that started.
+    pub job: Option<JobId>,
+    /// When that was decided.
+    pub decided: Timestamp,
+}
+
+/// What is kept of a connection's schedule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// When its first job was due: what a frequency counts from.
+    pub base: Timestamp,
+    /// Slots up to here are decided.
+    pub decided: Timestamp,
+}
+
+impl Ledger {
+    /// What is kept of a connection's schedule; made at its first sight. Then a frequency counts from
+    /// the connection's first job, which is due now unless there was one (F-18).
+    pub fn schedule(&self, connection: &ConnectionId, now: Timestamp) -> Result<Kept> {
+        let failed = |error| self.error("cannot read the schedule", error);
+        let kept: Option<(String, String)> = self
+            .sqlite
+            .query_row(
+                "SELECT base, decided FROM schedules WHERE connection = ?1",
+                params![connection.as_str()],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .map_err(failed)?;
+        if let Some((base, decided)) = kept {
+            return Ok(Kept { base: instant(&base)?, decided: instant(&decided)? });
+        }
+        let first: Option<String> = self
+            .sqlite
+            .query_row(
+                "SELECT min(started) FROM jobs WHERE connection = ?1",
+                params![connection.as_str()],
+                |row| row.get(0),
+            )
+            .map_err(failed)?;
+        let kept = match first {
+            Some(first) => Kept { base: instant(&first)?, decided: now },
+            None => Kept { base: now, decided: now - jiff::SignedDuration::from_nanos(1) },
+        };
+        self.sqlite
+            .execute(
+                "INSERT INTO schedules (connection, base, decided) VALUES (?1, ?2, ?3)",
+                params![connection.as_str(), text(kept.base), text(kept.decided)],
+            )
+            .map_err(failed)?;
+        Ok(kept)
+    }
+
+    /// Writes down what became of a slot, before anything is done about it.
+    pub fn decide(&self, connection: &ConnectionId, row: &SlotRow) -> Result<()> {
+        let failed = |error| self.error("cannot write down what became of a slot", error);
+        let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
+        transaction
+            .execute(
+                "INSERT INTO slots (connection, slot, last, count, outcome, reason, decided)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (connection, slot) DO UPDATE SET
+                     outcome = excluded.outcome, reason = excluded.reason, decided = excluded.decided",
+                params![
+                    connection.as_str(),
+                    text(row.slot),
+                    text(row.last),
+                    row.count,
+                    row.outcome.word(),
+                    row.reason,
+                    text(row.decided)
+                ],
+            )
+            .map_err(failed)?;
+        transaction
+            .execute(
+                "UPDATE schedules SET decided = max(decided, ?2) WHERE connection = ?1",
+                params![connection.as_str(), text(row.last)],
+            )
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)
+    }
+
+    /// The latest slots of a connection, newest first.
+    pub fn slots(&self, connection: &ConnectionId, most: u32) -> Result<Vec<SlotRow>> {
+        let failed = |error| self.error("cannot read the slots", error);
+        let mut statement = self
+            .sqlite
+            .prepare(
+                "SELECT slot, last, count, outcome, reason, job, decided FROM slots
+                 WHERE connection = ?1 ORDER BY slot DESC LIMIT ?2",
+            )
+            .map_err(failed)?;
+        let mut rows = statement.query(params![connection.as_str(), most]).map_err(failed)?;
+        let mut slots = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let at = |column: usize| row.get::<_, String>(column).map_err(failed);
+            slots.push(SlotRow {
+                slot: instant(&at(0)?)?,
+                last: instant(&at(1)?)?,
+                count: row.get(2).map_err(failed)?,
+                outcome: SlotOutcome::of(&at(3)?),
+                reason: row.get(4).map_err(failed)?,
+                job: row.get::<_, Option<String>>(5).map_err(failed)?.map(JobId::from),
+                decided: instant(&at(6)?)?,
+            });
+        }
+        Ok(slots)
+    }
+}
+
+/// An instant as text whose order is that of time.
+pub(super) fn text(at: Timestamp) -> String {
+    format!("{at:.9}")
+}
+
+fn instant(text: &str) -> Result<Timestamp> {
+    text.parse().map_err(|error| {
+        Error::new(bobbin_core::ErrorKind::InvalidData, "the ledger holds an instant that is none")
+            .caused_by(error)
+    })
+}
