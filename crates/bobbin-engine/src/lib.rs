@@ -7,6 +7,7 @@ pub mod engine;
 pub mod ledger;
 pub mod rejected;
 pub mod report;
+pub mod service;
 pub mod spool;
 pub mod timetable;
 

@@ -3,4 +3,5 @@
 
 mod ledger;
 mod run;
+mod service;
 mod support;

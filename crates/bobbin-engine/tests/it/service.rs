@@ -1,0 +1,277 @@
+//! A service over days of simulated time: every slot is accounted for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bobbin_core::cancel::Cancel;
+use bobbin_core::clock::{Clock, FastClock};
+use bobbin_core::id::ConnectionId;
+use bobbin_core::report::NoLog;
+use bobbin_core::schedule::{Schedule, Settings};
+use bobbin_core::tap::Context;
+use bobbin_core::{ErrorKind, Result};
+use bobbin_engine::ledger::{SlotOutcome, Trigger};
+use bobbin_engine::service::{Happening, Runner, Scheduled, Service, Watcher};
+use bobbin_engine::timetable::{Missed, Overlap};
+use bobbin_engine::{Engine, Outcome, RunReport, RunRequest};
+use jiff::Timestamp;
+
+use crate::support::{Fault, Memory, Script, Step};
+
+const START: &str = "2024-05-01T00:00:00Z";
+
+fn start() -> Timestamp {
+    START.parse().unwrap()
+}
+
+/// Real jobs, some of which take hours of simulated time, some of which fail.
+struct Jobs {
+    engine: Engine,
+    clock: Arc<FastClock>,
+    memories: BTreeMap<ConnectionId, Memory>,
+    takes: fn(u64) -> u64,
+    began: Mutex<Vec<(ConnectionId, Trigger)>>,
+}
+
+impl Runner for Jobs {
+    fn run(
+        &self,
+        connection: &ConnectionId,
+        trigger: Trigger,
+        cancel: &Cancel,
+    ) -> Result<RunReport> {
+        let number = {
+            let mut began = self.began.lock().unwrap();
+            began.push((connection.clone(), trigger));
+            began.len() as u64
+        };
+        let minutes = (self.takes)(number);
+        let _ = cancel.sleep(self.clock.real(jiff::SignedDuration::from_mins(minutes as i64)));
+        let memory = &self.memories[connection];
+        let state = number * 10;
+        let steps = vec![
+            Step::Records("a", 0..3),
+            Step::State(state + 1),
+            Step::Records("b", 0..2),
+            Step::State(state + 2),
+        ];
+        let cx = Context { clock: &*self.clock, cancel, log: &NoLog };
+        self.engine.run(
+            cx,
+            RunRequest {
+                connection,
+                schema: &connection.as_str().into(),
+                tap: &mut Script {
+                    steps,
+                    memory: memory.clone(),
+                    spool: self.engine.home().into(),
+                },
+                destination: memory,
+                selection: &bobbin_core::catalog::Selection::all(),
+                trigger,
+            },
+        )
+    }
+}
+
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Watcher for Notes {
+    fn happened(&self, _: Timestamp, connection: &ConnectionId, what: Happening<'_>) {
+        let word = match what {
+            Happening::Slot(row) => row.outcome.word().to_owned(),
+            Happening::Ended(report) => report.outcome.word().to_owned(),
+            Happening::Refused(error) => error.report(),
+            Happening::TooLong(_) => "too long".to_owned(),
+        };
+        self.0.lock().unwrap().push(format!("{connection}: {word}"));
+    }
+}
+
+fn scheduled(name: &str, settings: Settings, overlap: Overlap) -> Scheduled {
+    Scheduled {
+        connection: name.into(),
+        schedule: Schedule::of(&settings).unwrap(),
+        overlap,
+        missed: Missed::RunOnce,
+        paused: false,
+        limit: Duration::from_hours(24),
+    }
+}
+
+fn every(minutes: u32) -> Settings {
+    Settings { frequency_minutes: Some(minutes), ..Settings::default() }
+}
+
+fn cron(text: &str) -> Settings {
+    Settings { cron: Some(text.to_owned()), ..Settings::default() }
+}
+
+/// Every slot of the time is in the ledger exactly once, and each that started has its job.
+fn assert_accounted(service: &Service, scheduled: &[Scheduled], until: Timestamp) {
+    let ledger = service.engine.ledger().unwrap();
+    for scheduled in scheduled {
+        let kept = ledger.schedule(&scheduled.connection, until).unwrap();
+        // What was due before the service first saw the connection is not its own.
+        let before = kept.base - jiff::SignedDuration::from_nanos(1);
+        let expected: Vec<Timestamp> = scheduled
+            .schedule
+            .slots(kept.base, before)
+            .take_while(|slot| *slot <= kept.decided)
+            .collect();
+        assert!(!expected.is_empty());
+        let next = scheduled.schedule.next(kept.base, kept.decided).unwrap();
+        assert!(next > until - jiff::SignedDuration::from_mins(30), "{next} was not decided");
+        let jobs: BTreeSet<_> = ledger
+            .jobs(&scheduled.connection, 10_000)
+            .unwrap()
+            .into_iter()
+            .map(|job| job.id)
+            .collect();
+        let mut found = Vec::new();
+        for row in ledger.slots(&scheduled.connection, 10_000).unwrap() {
+            let within = expected.iter().filter(|slot| (row.slot..=row.last).contains(*slot));
+            let within: Vec<_> = within.copied().collect();
+            assert_eq!(within.len(), row.count as usize, "{}: {row:?}", scheduled.connection);
+            found.extend(within);
+            match row.outcome {
+                SlotOutcome::Started => assert!(jobs.contains(&row.job.unwrap())),
+                SlotOutcome::Skipped | SlotOutcome::Missed => assert!(row.reason.is_some()),
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, expected, "{}", scheduled.connection);
+    }
+}
+
+#[test]
+fn a_day_of_overruns_failures_and_restarts_leaves_no_slot_without_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FastClock::new(start(), 10_000));
+    let scheduled = [
+        scheduled("half_hours", every(30), Overlap::Skip),
+        scheduled("hours", every(60), Overlap::RunOnceFree),
+        scheduled("anchored", Settings { anchor: Some(start()), ..every(120) }, Overlap::Skip),
+        scheduled("cron", cron("0 10,40 * ? * *"), Overlap::RunOnceFree),
+        scheduled("minutes", every(7), Overlap::Skip),
+    ];
+    let mut engine = Engine::new(directory.path());
+    engine.rows_per_commit = Some(4);
+    engine.rounds.retry_wait = Duration::from_millis(1);
+    let memories: BTreeMap<ConnectionId, Memory> = scheduled
+        .iter()
+        .map(|scheduled| (scheduled.connection.clone(), Memory::default()))
+        .collect();
+    for (n, memory) in memories.values().enumerate() {
+        // Some rounds fail for a while, one for good.
+        let faults = [ErrorKind::Unavailable, ErrorKind::Permission];
+        memory.faults.lock().unwrap().push(Fault::Commit(2 + n as u64, faults[n % 2]));
+    }
+    let runner = Arc::new(Jobs {
+        engine: engine.clone(),
+        clock: Arc::clone(&clock),
+        memories: memories.clone(),
+        takes: |number| [1, 5, 20, 45, 3, 100, 12][number as usize % 7],
+        began: Mutex::default(),
+    });
+    let notes = Arc::new(Notes::default());
+    let mut service = Service {
+        engine,
+        clock: clock.clone(),
+        runner: runner.clone(),
+        watcher: notes.clone(),
+        most_jobs: 3,
+        grace: Duration::from_mins(1),
+    };
+    let end = start() + jiff::SignedDuration::from_hours(24);
+    let mut restarts = 0;
+    while clock.now() < end {
+        let stop = Cancel::new();
+        let stopper = stop.clone();
+        let run_for = clock.real(jiff::SignedDuration::from_mins(197));
+        let timer = std::thread::spawn(move || {
+            std::thread::sleep(run_for);
+            stopper.cancel();
+        });
+        service.run(&scheduled, &stop).unwrap();
+        timer.join().unwrap();
+        restarts += 1;
+        // Away for a while.
+        std::thread::sleep(clock.real(jiff::SignedDuration::from_mins(31)));
+    }
+    assert!(restarts > 3, "{restarts}");
+    service.most_jobs = 8;
+    // Once more, so that what was missed last is decided, too.
+    let stop = Cancel::new();
+    let stopper = stop.clone();
+    let timer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        stopper.cancel();
+    });
+    let until = clock.now();
+    service.run(&scheduled, &stop).unwrap();
+    timer.join().unwrap();
+    assert_accounted(&service, &scheduled, until);
+
+    let words = notes.0.lock().unwrap().join("\n");
+    for word in ["started", "skipped", "missed", "complete", "failed"] {
+        assert!(words.contains(word), "nothing was {word}:\n{words}");
+    }
+    // Nothing is left of any job, and each replica is whole.
+    let ledger = service.engine.ledger().unwrap();
+    for scheduled in &scheduled {
+        for job in ledger.jobs(&scheduled.connection, 10_000).unwrap() {
+            assert!(job.ended && job.report.is_some(), "{job:?}");
+        }
+        assert_eq!(memories[&scheduled.connection].durable.lock().unwrap().rows.len(), 5);
+    }
+}
+
+#[test]
+fn f29_a_job_that_takes_too_long_is_stopped_and_the_next_comes_by_schedule() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FastClock::new(start(), 20_000));
+    let scheduled = [Scheduled {
+        limit: Duration::from_hours(3),
+        ..scheduled("slow", every(60), Overlap::Skip)
+    }];
+    let engine = Engine::new(directory.path());
+    let runner = Arc::new(Jobs {
+        engine: engine.clone(),
+        clock: Arc::clone(&clock),
+        memories: [("slow".into(), Memory::default())].into(),
+        takes: |number| if number == 1 { 100_000 } else { 1 },
+        began: Mutex::default(),
+    });
+    let notes = Arc::new(Notes::default());
+    let service = Service {
+        engine,
+        clock: clock.clone(),
+        runner: runner.clone(),
+        watcher: notes.clone(),
+        most_jobs: 2,
+        grace: Duration::from_mins(1),
+    };
+    let stop = Cancel::new();
+    let (stopper, watched) = (stop.clone(), runner.clone());
+    let timer = std::thread::spawn(move || {
+        let since = std::time::Instant::now();
+        while watched.began.lock().unwrap().len() < 3 && since.elapsed() < Duration::from_mins(1) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        stopper.cancel();
+    });
+    service.run(&scheduled, &stop).unwrap();
+    timer.join().unwrap();
+    assert!(notes.0.lock().unwrap().contains(&"slow: too long".to_owned()));
+    let ledger = service.engine.ledger().unwrap();
+    let jobs = ledger.jobs(&"slow".into(), 100).unwrap();
+    assert_eq!(jobs.last().unwrap().report.as_ref().unwrap().outcome, Outcome::Interrupted);
+    assert!(jobs.len() >= 2, "{jobs:?}");
+    let slots = ledger.slots(&"slow".into(), 100).unwrap();
+    assert!(slots.iter().any(|row| row.outcome == SlotOutcome::Skipped), "{slots:?}");
+    assert_accounted(&service, &scheduled, start());
+}
