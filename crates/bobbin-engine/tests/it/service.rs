@@ -49,13 +49,9 @@ impl Runner for Jobs {
         let minutes = (self.takes)(number);
         let _ = cancel.sleep(self.clock.real(jiff::SignedDuration::from_mins(minutes as i64)));
         let memory = &self.memories[connection];
-        let state = number * 10;
-        let steps = vec![
-            Step::Records("a", 0..3),
-            Step::State(state + 1),
-            Step::Records("b", 0..2),
-            Step::State(state + 2),
-        ];
+        // What no job before it has brought.
+        let step = |n| [Step::Records("a", 0..3), Step::Records("b", 0..2), Step::State(n)];
+        let steps: Vec<Step> = (1..=number).flat_map(step).collect();
         let cx = Context { clock: &*self.clock, cancel, log: &NoLog };
         self.engine.run(
             cx,
