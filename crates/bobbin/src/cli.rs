@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
 use crate::exit;
+use crate::out::eprintln;
 
 /// Replicates Kustomer into your warehouse: every record once, and it can prove it.
 #[derive(Parser)]

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod exit;
 mod memory;
+mod out;
 mod print;
 mod progress;
 mod registry;
@@ -15,6 +16,7 @@ mod verify;
 
 use std::process::ExitCode;
 
+use crate::out::eprintln;
 use bobbin_singer::process::leash;
 use clap::Parser;
 
@@ -36,7 +38,13 @@ fn main() -> ExitCode {
     }
     let arguments = cli::Arguments::parse();
     match cli::run(arguments) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => match out::failure() {
+            None => ExitCode::from(code),
+            Some(error) => {
+                print::error(&error);
+                ExitCode::from(exit::LOCAL)
+            }
+        },
         Err(error) => {
             print::error(&error);
             ExitCode::from(exit::status(error.kind(), error.party()))

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use crate::out::eprintln;
 use bobbin_core::Error;
 use bobbin_engine::{Outcome, RunReport};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};

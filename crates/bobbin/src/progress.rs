@@ -12,6 +12,7 @@ use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, Progre
 use jiff::Timestamp;
 
 use crate::cli::Format;
+use crate::out::eprintln;
 use crate::print;
 
 /// Shows events as they come.

@@ -165,9 +165,11 @@ pub(crate) fn run(
         run.tracks.iter().map(|track| (track.lane.stream.clone(), track.resource)).collect();
     let crew = Crew::new(client, *cx, streams, request.selection, &spare);
     let (send, receive) = mpsc::channel();
-    let result = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
+        // Also when something panics: the scope waits for the threads.
+        let _home = SendHome { client, crew: &crew };
         let mut threads = 0;
-        let result = run.drive(&crew, &receive, &mut outlet, &mut |wanted| {
+        run.drive(&crew, &receive, &mut outlet, &mut |wanted| {
             while threads < wanted {
                 let (crew, send) = (&crew, send.clone());
                 let spawned = std::thread::Builder::new()
@@ -179,15 +181,24 @@ pub(crate) fn run(
                 threads += 1;
             }
             Ok(())
-        });
-        client.abandon();
-        crew.close();
-        result
-    });
-    result?;
+        })
+    })?;
     outlet.state.currently_syncing = None;
     outlet.out.state(&outlet.state)?;
     Ok(run.outcomes)
+}
+
+/// Lets the threads go home once it is dropped.
+struct SendHome<'a> {
+    client: &'a Client,
+    crew: &'a Crew<'a>,
+}
+
+impl Drop for SendHome<'_> {
+    fn drop(&mut self) {
+        self.client.abandon();
+        self.crew.close();
+    }
 }
 
 impl Track {

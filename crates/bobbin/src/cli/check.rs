@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use anstream::println;
+use crate::out::println;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::{self, Context};

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anstream::{print, println};
+use crate::out::{print, println};
 use bobbin_core::catalog::Selection;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::id::{ConnectionId, SchemaName};

@@ -1,6 +1,6 @@
 //! `bobbin discover`: what can be replicated.
 
-use anstream::println;
+use crate::out::println;
 use bobbin_core::Result;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::SystemClock;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 
-use anstream::{print, println};
+use crate::out::{print, println};
 use bobbin_core::{Error, Result};
 use clap::Args;
 

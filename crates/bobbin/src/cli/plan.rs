@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use anstream::println;
+use crate::out::println;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::plan::{ColumnPlan, ColumnState, TablePlan, TableState};

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
-use anstream::println;
+use crate::out::{eprintln, println};
 use bobbin_core::{Error, Result};
 use clap::Args;
 use serde_json::{Map, Number, Value};

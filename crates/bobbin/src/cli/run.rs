@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use anstream::{print, println};
+use crate::out::{print, println};
 use bobbin_core::Result;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::tap::Context;

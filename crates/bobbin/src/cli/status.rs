@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use anstream::{print, println};
+use crate::out::{print, println};
 use bobbin_core::Result;
 use bobbin_engine::{Engine, Outcome, RunReport};
 use clap::Args;

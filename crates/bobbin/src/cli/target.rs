@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
-use anstream::{print, println};
+use crate::out::{print, println};
 use bobbin_core::clock::SystemClock;
 use bobbin_core::report::Level;
 use bobbin_core::tap::Context;

@@ -131,15 +131,28 @@ fn help_names_the_exit_statuses_and_completions_are_printed() {
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_fault() {
+fn outputs_that_cannot_be_written_end_no_job() {
     let sim = Simulator::start(tiny(6)).unwrap();
     let desk = Desk::new(&sim);
-    for verb in ["discover", "plan", "run", "status"] {
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let left = || {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let told = Told::of(desk.command(&[verb]).stdout(writer).output().unwrap());
+        writer
+    };
+    for verb in ["discover", "plan", "run", "status", "query"] {
+        let arguments: &[&str] = if verb == "query" { &["query", "select 1"] } else { &[verb] };
+        let told = Told::of(desk.command(arguments).stdout(left()).output().unwrap());
         told.assert(0, &[]);
         assert!(!told.stderr.contains("panicked"), "{told:?}");
+        let told = Told::of(desk.command(arguments).stdout(full()).output().unwrap());
+        told.assert(7, &["cannot write to stdout", "free some space"]);
+        Told::of(desk.command(arguments).stderr(full()).output().unwrap()).assert(0, &[]);
+        Told::of(desk.command(arguments).stderr(left()).output().unwrap()).assert(0, &[]);
     }
+    let verbose = ["run", "--verbose"];
+    Told::of(desk.command(&verbose).stderr(left()).output().unwrap()).assert(0, &["complete"]);
+    let wrong = ["run", "nowhere"];
+    Told::of(desk.command(&wrong).stderr(full()).output().unwrap()).assert(2, &[]);
     desk.assert_exact(&sim, None);
 }
