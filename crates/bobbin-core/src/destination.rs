@@ -5,7 +5,7 @@ use std::io::BufRead;
 use jiff::Timestamp;
 
 use crate::catalog::Stream;
-use crate::id::{JobId, SchemaName, SegmentId};
+use crate::id::{JobId, SchemaName, SegmentId, StreamName};
 use crate::plan::TablePlan;
 use crate::rejected::{RejectedList, RejectedQuery, Taken};
 use crate::segment::Segment;
@@ -117,6 +117,8 @@ pub struct Recovered {
     pub segments: Vec<SegmentId>,
     /// The greatest `_sdc_sequence` committed, so that the next job can start above it.
     pub sequence: Option<i64>,
+    /// Streams whose table was made and is not there any more.
+    pub lost: Vec<StreamName>,
 }
 
 /// What became of one segment in the open round.

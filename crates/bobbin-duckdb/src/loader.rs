@@ -24,10 +24,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::database::Database;
 use crate::error::Doing;
 use crate::family::{Family, Registry, capabilities};
+use crate::found;
 use crate::ledger::{Entry, Ledger, LoadedSegment};
 use crate::merge::{self, Touched};
 use crate::rejected;
 use crate::replace;
+use crate::table::Place;
 use crate::work::{Work, Written, lost_table};
 
 /// Batches that may wait between the thread that converts and the one that writes.
@@ -249,7 +251,18 @@ impl Loader for DuckDbLoader {
         let (state, sequence) = self.ledger.state(&self.db)?;
         let mut segments: Vec<SegmentId> = self.durable.iter().cloned().collect();
         segments.sort_unstable();
-        Ok(Recovered { state, segments, sequence })
+        let mut lost = Vec::new();
+        for own in self.ledger.tables(&self.db)?.into_iter().filter(|known| known.sub.is_own()) {
+            let place = Place {
+                catalog: self.database.catalog().to_owned(),
+                schema: self.connection.to_string(),
+                table: own.name,
+            };
+            if found::columns(&self.db, &place)?.is_empty() {
+                lost.push(own.stream.into());
+            }
+        }
+        Ok(Recovered { state, segments, sequence, lost })
     }
 
     fn load(

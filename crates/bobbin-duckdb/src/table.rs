@@ -124,9 +124,9 @@ pub(crate) struct Sweep {
 impl Sweep {
     /// The condition for these rows.
     pub(crate) fn sql(self) -> String {
-        let version = self
-            .version
-            .map_or(String::new(), |version| format!(" AND _sdc_table_version <> {version}"));
+        let version = self.version.map_or(String::new(), |version| {
+            format!(" AND _sdc_table_version IS DISTINCT FROM {version}")
+        });
         format!("(rowid < {}{version})", self.before)
     }
 }

@@ -114,7 +114,17 @@ impl Engine {
             ends.error = Some(error);
         }
         let ended = cx.clock.now();
-        let report = conclude(ends, selection, tally, job, connection, started, ended);
+        let onward = tally.onward;
+        let mut report = conclude(ends, selection, tally, job, connection, started, ended);
+        for table in report.tables.iter().filter(|table| table.rejected > 0) {
+            let message = format!(
+                "{} records were set aside, with their reasons: bobbin rejected list",
+                table.rejected
+            );
+            report.notices.push(format!("{}: {message}", table.stream));
+            let stream = Some(StreamName::from(table.stream.as_str()));
+            onward.event(Event::Notice { level: Level::Warn, stream, message });
+        }
         ledger.end(&report)?;
         Ok(report)
     }
@@ -136,7 +146,7 @@ impl Engine {
         let loading_cx = Context { cancel: &patience, ..cx };
         let mut loader = destination.open(&loading_cx, schema, job).map_err(destinations)?;
         let save_state = |state: &State| ledger.save_state(connection, state, cx.clock.now());
-        let recovered = resume(cx, &mut *loader, spool, rounds, &save_state, ends)?;
+        let recovered = resume(cx, &mut *loader, spool, (rounds, selection), &save_state, ends)?;
         let state = recovered.state.unwrap_or_default();
         if state == State::default() && ledger.state(connection)?.is_some() {
             cx.log.event(Event::Notice {
@@ -293,11 +303,13 @@ fn resume(
     cx: Context<'_>,
     loader: &mut dyn Loader,
     spool: &Spool,
-    rounds: Rounds,
+    (rounds, selection): (Rounds, &Selection),
     save_state: &dyn Fn(&State) -> Result<()>,
     ends: &mut Ends,
 ) -> Result<Recovered> {
-    let recovered = loader.recover().map_err(destinations)?;
+    let mut recovered = loader.recover().map_err(destinations)?;
+    recovered.lost.retain(|stream| selection.contains(stream));
+    forget_bookmarks(cx, loader, &mut recovered)?;
     let leftovers = spool.recover()?;
     if leftovers.sealed.is_empty() && leftovers.unreadable.is_empty() {
         spool.sweep()?;
@@ -316,8 +328,11 @@ fn resume(
         });
     }
     let mut resumed = 0;
-    for sealed in leftovers.sealed {
+    for mut sealed in leftovers.sealed {
         cx.cancel.check()?;
+        if let Some(state) = &mut sealed.segment.state {
+            state.bookmarks.retain(|stream, _| !recovered.lost.contains(stream));
+        }
         if recovered.segments.contains(&sealed.segment.id) {
             spool.release(&sealed)?;
         } else {
@@ -339,6 +354,32 @@ fn resume(
     }
     spool.sweep()?;
     loader.recover().map_err(destinations)
+}
+
+/// Where somebody dropped a stream's table, its bookmark would say that all of it is there: the
+/// stream is read again from the start date. That is durable before anything else is loaded.
+fn forget_bookmarks(
+    cx: Context<'_>,
+    loader: &mut dyn Loader,
+    recovered: &mut Recovered,
+) -> Result<()> {
+    let Some(state) = &mut recovered.state else { return Ok(()) };
+    let mut forgot = false;
+    for stream in &recovered.lost {
+        let forgets = state.bookmarks.remove(stream).is_some();
+        forgot |= forgets;
+        let what = if forgets {
+            "it is read again from the start date"
+        } else {
+            "it is made again with what comes from now on"
+        };
+        cx.log.event(Event::Notice {
+            level: Level::Warn,
+            stream: Some(stream.clone()),
+            message: format!("its table is not there any more; {what}"),
+        });
+    }
+    if forgot { loader.commit(Some(state)).map_err(destinations) } else { Ok(()) }
 }
 
 impl Loaded {
@@ -383,6 +424,12 @@ fn conclude(
         let outcome = ends.outcomes.iter().find(|outcome| &outcome.stream == name);
         table.reached = outcome.and_then(|outcome| outcome.reached);
         (table.outcome, table.reason) = describe(outcome);
+        let arrived = table.loaded + table.unchanged + table.rejected;
+        if ends.error.is_some() && table.outcome == "complete" && arrived < table.extracted {
+            table.outcome = "not loaded".into();
+            table.reason =
+                Some("what was extracted is kept, and loaded by the next job".to_owned());
+        }
         table
     };
     let chosen = ends.catalog.streams.iter().filter(|stream| selection.contains(&stream.name));

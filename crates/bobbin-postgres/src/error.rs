@@ -33,7 +33,11 @@ pub(crate) fn postgres(what: &str, error: &postgres::Error) -> Error {
         ErrorKind::Unavailable if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
             out.hint(READ_ONLY)
         }
-        ErrorKind::SchemaConflict if code.code().starts_with("42") => out.hint(
+        ErrorKind::SchemaConflict if !code.code().starts_with("42") => out.hint(
+            "a constraint or an index that is not bobbin's refuses what the source sends: drop it, \
+             or let a column of your own be NULL; nothing that was extracted is lost",
+        ),
+        ErrorKind::SchemaConflict => out.hint(
             "somebody dropped or changed bobbin's tables while it wrote; run again, and what can \
              be made anew is made anew",
         ),
@@ -43,7 +47,17 @@ pub(crate) fn postgres(what: &str, error: &postgres::Error) -> Error {
     };
     // Of data errors PostgreSQL quotes the value.
     let text = match code.code().get(..2) {
-        Some("22" | "23") => format!("SQLSTATE {}", code.code()),
+        Some("22" | "23" | "54") => {
+            // Names of what was made by people; no values.
+            let named = [
+                ("constraint", server.constraint()),
+                ("column", server.column()),
+                ("table", server.table()),
+            ];
+            let named = named.into_iter().filter_map(|(what, name)| Some((what, name?)));
+            let named = named.map(|(what, name)| format!(", {what} {}", sql::name(name)));
+            format!("SQLSTATE {}{}", code.code(), named.collect::<Vec<_>>().concat())
+        }
         _ => format!("{} (SQLSTATE {})", server.message(), code.code()),
     };
     out.caused_by(Cause { text, code: Some(code.clone()) })
@@ -285,7 +299,8 @@ fn classify(code: &SqlState) -> ErrorKind {
             // The connection; resources; somebody intervened; the server's own system.
             "08" | "53" | "57" | "58" => ErrorKind::Unavailable,
             "22" => ErrorKind::InvalidData,
-            "23" => ErrorKind::SchemaConflict,
+            // A constraint refuses a row, or a limit such as the size of an index's entry.
+            "23" | "54" => ErrorKind::SchemaConflict,
             "28" => ErrorKind::Auth,
             _ => ErrorKind::Bug,
         },

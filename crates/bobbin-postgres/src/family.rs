@@ -119,13 +119,20 @@ impl Registry {
         let name = self.own_name(stream);
         let Survey { family, converter, without_key, .. } =
             self.survey(db, stored, stream, name)?;
-        if let Some(constraint) = without_key
-            && let Some(own) = family.tables.first()
-        {
-            // Every version is to be a row; the key would refuse the second.
-            let constraint = sql::name(&constraint);
-            db.batch_execute(&format!("ALTER TABLE {} DROP CONSTRAINT {constraint}", own.sql()))
-                .doing("cannot drop the table's primary key")?;
+        if without_key.is_some() {
+            // Every version is to be a row; the key would refuse the second, and so would its items'.
+            for table in family.tables.iter().filter(|table| table.exists) {
+                let Some(constraint) = found::primary_key(db, &self.schema, &table.name)? else {
+                    continue;
+                };
+                let constraint = sql::name(&constraint);
+                db.batch_execute(&format!(
+                    "ALTER TABLE {} DROP CONSTRAINT {constraint}",
+                    table.sql()
+                ))
+                .doing("cannot drop the table's primary key")
+                .map_err(|error| error.with("table", &table.name))?;
+            }
         }
         for table in &family.tables {
             table.drop_stage(db)?;

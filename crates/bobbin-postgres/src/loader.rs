@@ -24,6 +24,7 @@ use crate::client::connect;
 use crate::config::Config;
 use crate::error::{self, Doing};
 use crate::family::{Family, Registry};
+use crate::found;
 use crate::ledger::{Entry, Ledger, LoadedSegment};
 use crate::rejected;
 use crate::replace;
@@ -254,7 +255,15 @@ impl Loader for PostgresLoader {
         let (state, sequence) = ledger.state(self.db()?)?;
         let mut segments: Vec<SegmentId> = self.durable.iter().cloned().collect();
         segments.sort_unstable();
-        Ok(Recovered { state, segments, sequence })
+        let known = ledger.tables(self.db()?)?;
+        let schema = self.connection.clone();
+        let mut lost = Vec::new();
+        for own in known.into_iter().filter(|known| known.sub.is_own()) {
+            if found::columns(self.db()?, schema.as_str(), &own.name)?.is_empty() {
+                lost.push(own.stream.into());
+            }
+        }
+        Ok(Recovered { state, segments, sequence, lost })
     }
 
     fn load(

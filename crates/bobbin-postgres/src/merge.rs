@@ -240,7 +240,7 @@ fn held_on(
     format!(
         "UPDATE {held} AS held SET _sdc_table_version = {version}
          FROM (SELECT DISTINCT {columns} FROM {stage}) AS stage
-         WHERE {same} AND held._sdc_table_version <> {version};",
+         WHERE {same} AND held._sdc_table_version IS DISTINCT FROM {version};",
         held = table.sql(),
         columns = key.join(", "),
         stage = own.stage(),
@@ -288,7 +288,8 @@ fn records(table: &Table, key: &[(String, ColumnType)], waiting: &Waiting<'_>) -
             .iter()
             .flat_map(|positions| field(table, positions, row))
             .collect();
-        parts.push(format!("{row}._sdc_sequence"));
+        // A person may have made the row, or the column.
+        parts.push(format!("coalesce({row}._sdc_sequence, -1)"));
         parts
     };
     let stage = table.stage();

@@ -119,7 +119,7 @@ pub(crate) fn activate(
         }
         let mut delete = format!("DELETE FROM {}", table.sql());
         if table.beside.is_none() {
-            delete += &format!(" WHERE _sdc_table_version <> {version}");
+            delete += &format!(" WHERE _sdc_table_version IS DISTINCT FROM {version}");
         }
         let gone =
             db.execute(&delete, &[]).doing(what).map_err(|e| e.with("table", &table.name))?;
@@ -168,7 +168,7 @@ pub(crate) fn mark(
         .execute(
             &format!(
                 "UPDATE {} AS held SET {} = to_timestamp(0) + $1::bigint * interval '1 microsecond'
-                 WHERE _sdc_table_version <> {version} AND NOT {marked}",
+                 WHERE _sdc_table_version IS DISTINCT FROM {version} AND NOT {marked}",
                 own.sql(),
                 own.deleted_at().ok_or_else(|| Error::bug("the mark's column was not made"))?
             ),

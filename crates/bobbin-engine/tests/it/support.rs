@@ -226,6 +226,7 @@ impl Loader for Session {
             state: self.open.state.clone(),
             segments: self.open.segments.clone(),
             sequence: None,
+            lost: Vec::new(),
         })
     }
 

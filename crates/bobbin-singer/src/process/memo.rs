@@ -73,6 +73,7 @@ impl Keeper {
             state: self.memo.state.clone(),
             segments: self.memo.segments.clone(),
             sequence: self.memo.sequence,
+            lost: Vec::new(),
         }
     }
 

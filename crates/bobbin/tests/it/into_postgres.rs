@@ -66,6 +66,30 @@ fn two_runs_hold_what_the_oracle_holds() {
 }
 
 /// F-90: another destination starts empty; from the start date on, or with new data only.
+/// Whatever way a table went: what the source has is there again after the next run.
+#[test]
+fn f83_a_table_that_was_dropped_is_read_again() {
+    let sim = Simulator::start(tiny(21)).unwrap();
+    let server = Server::start();
+    let desk = desk(&sim, &server);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    let drop = "DROP TABLE kustomer.notes, kustomer.users; DROP TABLE kustomer.conversations";
+    client(&server).batch_execute(drop).unwrap();
+    let rename = "ALTER TABLE kustomer.messages RENAME TO messages_before";
+    client(&server).batch_execute(rename).unwrap();
+    change(&sim);
+    let told = desk.run(&["run"]);
+    told.assert(0, &["complete", "notes: its table is not there any more; it is read again"]);
+    assert_exact(&server, &sim);
+    // Killed before anything of it was there.
+    client(&server).batch_execute("DROP TABLE kustomer.notes").unwrap();
+    let killed = desk.command(&["run"]).env("BOBBIN_CRASH_AT", "segment-sealed:2").output();
+    assert!(!killed.unwrap().status.success());
+    desk.run(&["run"]).assert(0, &["complete"]);
+    assert_exact(&server, &sim);
+    assert!(!desk.run(&["run"]).stderr.contains("not there"));
+}
+
 #[test]
 fn f90_another_destination_gets_history_or_new_data_only() {
     let (server, sim) = (Server::start(), Simulator::start(tiny(3)).unwrap());
