@@ -109,7 +109,7 @@ pub(crate) fn check_key(
             .with("column", &column.name)
             .hint(format!(
                 "ALTER TABLE {} ADD COLUMN {} {}, and fill it; or rename the table, and bobbin \
-                 makes it anew (reset the stream to fill it)",
+                 makes it anew and reads it again",
                 shown(place),
                 sql::name(&column.name),
                 sql::column_type(column.ty)
@@ -122,7 +122,7 @@ pub(crate) fn check_key(
 fn retyped(error: Error, found: &str, expected: &str, place: &Place, column: &str) -> Error {
     error.with("found", found).with("expected", expected).hint(format!(
         "ALTER TABLE {}.{} ALTER {} TYPE {expected}; or drop the column, and bobbin makes it \
-         again for new values (reset the stream to fill it)",
+         again for new values (or drop the table, and the next run reads it again)",
         sql::name(&place.schema),
         sql::name(&place.table),
         sql::name(column)

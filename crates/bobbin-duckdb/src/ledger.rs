@@ -155,7 +155,7 @@ impl Ledger {
         let state = state.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| {
             Error::new(ErrorKind::InvalidData, "the state in the destination cannot be read")
                 .with("table", format!("{}._bobbin_state", self.connection))
-                .hint("restore the row from a backup, or reset the connection")
+                .hint("restore the row from a backup; or delete it, and everything is read again")
                 .caused_by(error)
         })?;
         Ok((state, sequence))

@@ -269,7 +269,10 @@ fn destinations(error: Error) -> Error {
 }
 
 /// A choice that names nothing would be a table silently missing, or a column silently kept.
-fn verify_selection(
+///
+/// # Errors
+/// Of kind `Config` for a table that there is not; a column may come yet, and is told as a warning.
+pub fn verify_selection(
     cx: Context<'_>,
     selection: &Selection,
     catalog: &Catalog,

@@ -1,5 +1,7 @@
 //! Messages, as a target reads them (`singer.md` 3).
 
+use std::collections::HashSet;
+
 use bobbin_core::catalog::Stream;
 use bobbin_core::json::{JsonError, Peek, Reader};
 use jiff::Timestamp;
@@ -123,7 +125,9 @@ pub fn parse(line: &str) -> Result<Message<'_>, String> {
                 return Err(wrong());
             }
             let fields = schema::object_from_json(&schema);
-            let key = names(keys).ok_or("has key_properties that are no list of names")?;
+            let mut key = names(keys).ok_or("has key_properties that are no list of names")?;
+            let mut seen = HashSet::new();
+            key.retain(|name| seen.insert(name.clone()));
             if let Some(missing) = key.iter().find(|key| fields.property(key).is_none()) {
                 return Err(format!(
                     "is a SCHEMA of `{stream}` whose key `{missing}` is not among its properties"

@@ -259,13 +259,14 @@ fn check_schema(schema: &str, connection: &str) -> Result<()> {
     let rest = schema
         .chars()
         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$');
-    if first && rest && schema.len() < 50 {
+    let reserved = schema.starts_with("pg_") || schema == "information_schema";
+    if first && rest && !reserved && schema.len() < 50 {
         return Ok(());
     }
     Err(Error::config(format!(
         "`{schema}` cannot be the schema of connection `{connection}`"
     ))
-    .hint("a schema has fewer than 50 characters, only a-z, 0-9, _ and $, and begins with a letter or _; set schema = \"…\" in the connection"))
+    .hint("a schema has fewer than 50 characters, only a-z, 0-9, _ and $, begins with a letter or _, and is none of the database's own (pg_…); set schema = \"…\" in the connection"))
 }
 
 /// `tables` lists what is replicated (everything when absent); `exclude` takes away tables
@@ -370,7 +371,7 @@ mod tests {
         ");
         insta::assert_snapshot!(report(&GOOD.replace("Stitch Kustomer (EU)", "9 lives")), @r#"
         `9_lives` cannot be the schema of connection `9 lives`
-          hint: a schema has fewer than 50 characters, only a-z, 0-9, _ and $, and begins with a letter or _; set schema = "…" in the connection
+          hint: a schema has fewer than 50 characters, only a-z, 0-9, _ and $, begins with a letter or _, and is none of the database's own (pg_…); set schema = "…" in the connection
         "#);
         let twice = format!(
             "{GOOD}[connections.stitch_kustomer_eu]\nsource = \"k\"\ndestination = \"d\"\n"

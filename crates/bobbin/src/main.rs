@@ -16,9 +16,10 @@ mod verify;
 
 use std::process::ExitCode;
 
-use crate::out::eprintln;
 use bobbin_singer::process::leash;
 use clap::Parser;
+
+use crate::out::eprintln;
 
 fn main() -> ExitCode {
     memory::give_back();

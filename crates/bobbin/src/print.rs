@@ -2,11 +2,12 @@
 
 use std::io::IsTerminal;
 
-use crate::out::eprintln;
 use bobbin_core::Error;
 use bobbin_engine::{Outcome, RunReport};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use jiff::SignedDuration;
+
+use crate::out::eprintln;
 
 /// Prints an error and what to try, on stderr.
 pub(crate) fn error(error: &Error) {

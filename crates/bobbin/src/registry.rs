@@ -30,9 +30,17 @@ pub(crate) fn tap(part: &Part) -> Result<Box<dyn Tap>> {
             if let Some(token) = part.secret("api_token")? {
                 settings.insert("api_token".into(), token.reveal().into());
             }
-            let config = Config::from_json(&Value::Object(settings)).map_err(|error| {
+            let (config, unknown) = Config::read(&Value::Object(settings)).map_err(|error| {
                 error.wrap(format!("the settings of source `{}` are wrong", part.name))
             })?;
+            if let Some(unknown) = unknown.first() {
+                let known: Vec<_> = tap_kustomer::cli::SETTINGS.iter().map(|s| s.name).collect();
+                return Err(Error::config(format!(
+                    "source `{}` has an unknown setting `{unknown}`",
+                    part.name
+                ))
+                .hint(format!("a kustomer source takes: {}", known.join(", "))));
+            }
             Ok(Box::new(KustomerTap::new(config)))
         }
         "singer" => singer::tap(part),
@@ -197,6 +205,15 @@ pub(crate) fn duckdb(part: &Part) -> Result<bobbin_duckdb::Config> {
     let mut rows_per_commit = None;
     for (key, value) in &part.settings {
         match (key.as_str(), value) {
+            ("path", toml::Value::String(text))
+                if text == ":memory:" || text.starts_with("md:") =>
+            {
+                return Err(Error::config(format!(
+                    "the path of destination `{}` is no file: {text}",
+                    part.name
+                ))
+                .hint("bobbin writes DuckDB files, for example path = \"warehouse.duckdb\""));
+            }
             ("path", toml::Value::String(text)) => path = Some(part.base.join(text)),
             ("memory_limit_mb", toml::Value::Integer(n)) if *n > 0 => {
                 memory_limit_mb = u32::try_from(*n).ok();

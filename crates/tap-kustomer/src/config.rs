@@ -3,6 +3,8 @@
 //! The settings are a JSON object, as Singer wants it. Keys that are not ours are ignored, so that
 //! a configuration made for another Kustomer tap works unchanged; numbers may be given as text.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bobbin_core::secret::Secret;
@@ -122,10 +124,27 @@ impl Config {
     /// # Errors
     /// Of kind `Config`, naming the key, when one is missing or cannot be read.
     pub fn from_json(value: &Value) -> Result<Self> {
+        Self::read(value).map(|(config, _)| config)
+    }
+
+    /// The same, and the names of settings that mean nothing: other Singer programs have theirs among
+    /// a tap's, elsewhere they are misspelt.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn read(value: &Value) -> Result<(Self, Vec<String>)> {
         let Value::Object(map) = value else {
             return Err(Error::config("the settings are not a JSON object"));
         };
-        let keys = Keys { map };
+        let keys = Keys { map, asked: RefCell::default() };
+        let config = Self::of(&keys)?;
+        let asked = keys.asked.into_inner();
+        let mut unknown: Vec<String> = map.keys().cloned().collect();
+        unknown.retain(|key| !asked.contains(key.as_str()) && !ALSO_KNOWN.contains(&&**key));
+        Ok((config, unknown))
+    }
+
+    fn of(keys: &Keys<'_>) -> Result<Self> {
         let token = keys.text("api_token")?.ok_or_else(|| {
             Error::config("api_token is missing").hint(
                 "make a key in Kustomer under Settings > Security > API Keys and set api_token to it",
@@ -159,7 +178,7 @@ impl Config {
             }
         };
         Ok(Self {
-            base_url: base_url(&keys, token)?,
+            base_url: base_url(keys, token)?,
             api_token: Secret::new(token),
             start_date: keys
                 .text("start_date")?
@@ -298,12 +317,17 @@ fn organization_name(pasted: &str) -> Result<String> {
     Ok(name.to_ascii_lowercase())
 }
 
+/// Settings that are not looked at, or only where others are missing.
+const ALSO_KNOWN: [&str; 5] = ["date_window_size", "org", "organization", "region", "api_url"];
+
 struct Keys<'a> {
     map: &'a Map<String, Value>,
+    asked: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Keys<'a> {
     fn text(&self, key: &'static str) -> Result<Option<&'a str>> {
+        self.asked.borrow_mut().insert(key);
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
@@ -313,6 +337,7 @@ impl<'a> Keys<'a> {
     }
 
     fn number(&self, key: &'static str, least: f64, most: f64) -> Result<Option<f64>> {
+        self.asked.borrow_mut().insert(key);
         let value = match self.map.get(key) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),

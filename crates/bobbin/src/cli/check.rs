@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use crate::out::println;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::{self, Context};
@@ -13,6 +12,7 @@ use serde_json::json;
 
 use super::{Format, Session, Stop};
 use crate::config::Connection;
+use crate::out::println;
 use crate::{exit, print, registry};
 
 /// Try the key and the destination; change nothing
@@ -30,6 +30,7 @@ impl Check {
         let stop = Stop::on_signals();
         let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &NoLog };
         let source = registry::tap(&connection.source).and_then(|tap| tap.check(&cx));
+        let source = source.and_then(|check| verify(connection, check));
         let log = Arc::new(NoLog);
         let destination = registry::destination(&connection.destination, &config.home, log)
             .and_then(|place| {
@@ -55,6 +56,19 @@ impl Check {
                 if unreadable { exit::INCOMPLETE } else { exit::OK }
             }
         })
+    }
+}
+
+/// What was chosen must be there. A source that names no tables is asked when it runs.
+fn verify(connection: &Connection, check: tap::Check) -> Result<tap::Check> {
+    let known: Vec<&str> = check.streams.iter().map(|(name, _)| name.as_str()).collect();
+    let mut named = connection.selection.streams.keys();
+    match named.find(|name| !known.is_empty() && !known.contains(&name.as_str())) {
+        Some(name) => {
+            Err(Error::config(format!("there is no table `{name}` to choose or exclude"))
+                .hint(format!("there are: {}", known.join(", "))))
+        }
+        None => Ok(check),
     }
 }
 

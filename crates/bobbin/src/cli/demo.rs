@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use crate::out::{print, println};
 use bobbin_core::catalog::Selection;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::id::{ConnectionId, SchemaName};
@@ -20,6 +19,7 @@ use tap_kustomer::tap::KustomerTap;
 use super::query::print_rows;
 use super::{Session, Stop};
 use crate::cli::Format;
+use crate::out::{print, println};
 use crate::progress::Progress;
 use crate::verify::{self, Verdict};
 use crate::{exit, print};

@@ -1,6 +1,5 @@
 //! `bobbin discover`: what can be replicated.
 
-use crate::out::println;
 use bobbin_core::Result;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::SystemClock;
@@ -11,6 +10,7 @@ use serde_json::json;
 
 use super::{Session, Stop};
 use crate::cli::Format;
+use crate::out::println;
 use crate::progress::Progress;
 use crate::{exit, print, registry};
 

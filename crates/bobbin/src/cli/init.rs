@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::Write;
 
-use crate::out::{print, println};
 use bobbin_core::{Error, Result};
 use clap::Args;
 
 use super::Session;
 use crate::exit;
+use crate::out::{print, println};
 
 /// Write a configuration file to fill in
 #[derive(Args)]

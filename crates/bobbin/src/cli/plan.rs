@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use crate::out::println;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::plan::{ColumnPlan, ColumnState, TablePlan, TableState};
@@ -13,6 +12,7 @@ use bobbin_core::{Error, Result};
 use clap::Args;
 
 use super::{Format, Session, Stop};
+use crate::out::println;
 use crate::progress::Progress;
 use crate::{exit, print, registry};
 
@@ -52,6 +52,7 @@ impl Plan {
         let discovered = registry::tap(&connection.source)?.discover(&cx);
         progress.finish();
         let Discovery { catalog, unreadable } = discovered?;
+        bobbin_engine::engine::verify_selection(cx, &connection.selection, &catalog, &unreadable)?;
         let chosen = catalog.streams.iter().filter(|s| connection.selection.contains(&s.name));
         let streams: Vec<Stream> =
             chosen.map(|stream| connection.selection.prune(stream)).collect();

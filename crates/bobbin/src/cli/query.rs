@@ -2,12 +2,12 @@
 
 use std::io::{IsTerminal, Read};
 
-use crate::out::{eprintln, println};
 use bobbin_core::{Error, Result};
 use clap::Args;
 use serde_json::{Map, Number, Value};
 
 use super::{Format, Session};
+use crate::out::{eprintln, println};
 use crate::{exit, print, registry};
 
 /// Ask the destination in SQL, read-only

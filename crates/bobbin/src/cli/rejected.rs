@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use crate::out::println;
 use bobbin_core::Result;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::destination::Destination;
@@ -16,6 +15,7 @@ use serde_json::json;
 
 use super::{Format, Session, Stop};
 use crate::config::Connection;
+use crate::out::println;
 use crate::progress::Progress;
 use crate::{exit, print, registry};
 

@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use crate::out::{print, println};
 use bobbin_core::Result;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::tap::Context;
@@ -13,6 +12,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Format, Session, Stop};
+use crate::out::{print, println};
 use crate::progress::Progress;
 use crate::{exit, print, registry};
 

@@ -2,13 +2,13 @@
 
 use std::io::IsTerminal;
 
-use crate::out::{print, println};
 use bobbin_core::Result;
 use bobbin_engine::{Engine, Outcome, RunReport};
 use clap::Args;
 use serde_json::json;
 
 use super::{Format, Session};
+use crate::out::{print, println};
 use crate::{exit, print};
 
 /// Show the last jobs and how far each table got

@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
-use crate::out::{print, println};
 use bobbin_core::clock::SystemClock;
 use bobbin_core::report::Level;
 use bobbin_core::tap::Context;
@@ -22,6 +21,7 @@ use serde_json::Value;
 
 use super::{Session, Stop};
 use crate::config::schema_name;
+use crate::out::{print, println};
 use crate::{exit, registry};
 use kind::Kind;
 
@@ -126,6 +126,14 @@ fn act(flags: &Flags, log: &SingerLog) -> Result<()> {
         .iter()
         .find_map(|key| settings.get(*key).and_then(Value::as_str))
         .unwrap_or("singer");
+    let keys = settings.as_object().into_iter().flat_map(|settings| settings.keys());
+    for key in keys.filter(|key| !kind.takes(key)) {
+        log.say(Level::Warn, &format!("the setting `{key}` is not known and has no effect"));
+    }
+    if schema_name(schema) != schema {
+        let name = schema_name(schema);
+        log.say(Level::Warn, &format!("the schema `{schema}` is written as `{name}`"));
+    }
     let destination = registry::own_destination(&kind.part(&settings)?)?;
     let stop = Stop::on_signals();
     let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log };

@@ -125,6 +125,13 @@ impl Kind {
         })
     }
 
+    /// Whether a key of a Singer config means something to it.
+    pub(super) fn takes(&self, key: &str) -> bool {
+        key == "schema"
+            || self.settings.iter().any(|setting| setting.name == key)
+            || ALIASES.iter().any(|(theirs, _)| *theirs == key)
+    }
+
     /// The destination's settings out of a Singer config. Unknown keys are the runner's own.
     pub(super) fn part(&self, config: &Value) -> Result<Part> {
         let mut table = toml::Table::new();
