@@ -9,7 +9,7 @@ use bobbin_core::id::SegmentId;
 use bobbin_core::schema::{Kind, Object, Schema};
 use bobbin_core::segment::Segment;
 use bobbin_core::{Error, ErrorKind};
-use bobbin_load::shape::layout::{Arrays, Deletes, Naming};
+use bobbin_load::shape::layout::{Arrays, Deletes, Loading, Naming};
 use bobbin_proof::corpus::line;
 use jiff::Timestamp;
 
@@ -130,6 +130,67 @@ fn f83_a_column_of_a_version_field_may_be_dropped() {
         session(replica, &stream, 4, &[r#"{"id":"b","rev":"y"}"#]);
         assert_eq!(replica.query("SELECT rev__st FROM crm.things WHERE id = 'b'"), ["y"]);
     });
+}
+
+/// A column that was made anew by hand, and rows that a person made, stand back behind the source.
+#[test]
+fn f83_rows_without_a_sequence_are_older_than_any_record() {
+    each(tables(), |replica| {
+        let stream = stream(&["id"]);
+        session(replica, &stream, 1, &[r#"{"id":"a","region":"old"}"#]);
+        replica.execute("ALTER TABLE crm.things DROP COLUMN _sdc_sequence");
+        replica.execute("ALTER TABLE crm.things ADD COLUMN _sdc_sequence bigint");
+        replica.execute("INSERT INTO crm.things (id, region) VALUES ('b', 'mine')");
+        let records = [r#"{"id":"a","region":"new"}"#, r#"{"id":"b","region":"new"}"#];
+        session(replica, &stream, 2, &records);
+        assert_eq!(replica.query("SELECT region FROM crm.things"), ["new", "new"]);
+        replica.execute("INSERT INTO crm.things (id, region) VALUES ('c', 'mine')");
+        let mut loader = replica.open("3");
+        load(&mut loader, &stream, 3, (Some(100), true), &records).unwrap();
+        loader.commit(None).unwrap();
+        loader.finish().unwrap();
+        assert_eq!(replica.query("SELECT region FROM crm.things"), ["new", "new"]);
+    });
+}
+
+#[test]
+fn f68_a_table_with_items_may_be_appended_to_from_now_on() {
+    each(tables(), |replica| {
+        let stream = stream(&["id"]);
+        session(replica, &stream, 1, &[r#"{"id":"a","tags":["x"]}"#]);
+        replica.choose(Mode {
+            duckdb: |to| {
+                to.layout.arrays = Arrays::Tables;
+                to.layout.loading = Loading::Append;
+            },
+            postgres: |to| to.layout.loading = Loading::Append,
+            ..tables()
+        });
+        session(replica, &stream, 2, &[r#"{"id":"a","tags":["y"]}"#]);
+        session(replica, &stream, 3, &[r#"{"id":"a","tags":["z"]}"#]);
+        assert_eq!(replica.query("SELECT id FROM crm.things"), ["a", "a", "a"]);
+        let items = "SELECT value FROM crm.things__tags ORDER BY value";
+        assert_eq!(replica.query(items), ["x", "y", "z"]);
+    });
+}
+
+#[test]
+fn f83_an_index_of_a_person_that_refuses_a_row_is_named() {
+    let mut base = crate::postgres::Base::new(tables());
+    base.renew();
+    let stream = stream(&["id"]);
+    session(&base, &stream, 1, &[r#"{"id":"a","region":"eu"}"#]);
+    base.execute("CREATE UNIQUE INDEX my_own ON crm.things (region)");
+    let mut loader = base.open("2");
+    for records in [r#"{"id":"b","region":"eu"}"#, r#"{"id":"a","region":"secret value"}"#] {
+        let more = r#"{"id":"c","region":"secret value"}"#;
+        let error = load(&mut loader, &stream, 2, (None, false), &[records, more]).unwrap_err();
+        let told = error.report();
+        assert_eq!(error.kind(), ErrorKind::SchemaConflict, "{told}");
+        assert!(told.contains("my_own") && told.contains("drop it"), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+        loader.rollback().unwrap();
+    }
 }
 
 fn deletes(deletes: Deletes) -> Mode {
