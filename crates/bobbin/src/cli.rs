@@ -9,6 +9,8 @@ mod plan;
 mod query;
 mod rejected;
 mod run;
+mod schedule;
+mod serve;
 mod simulate;
 mod status;
 mod target;
@@ -89,6 +91,10 @@ enum Verb {
     Plan(plan::Plan),
     /// Replicate once
     Run(run::Run),
+    /// Replicate every connection by its schedule, until stopped
+    Serve(serve::Serve),
+    /// When jobs will be due, and what became of those that were
+    Schedule(schedule::Schedule),
     /// Show the last jobs and how far each table got
     Status(status::Status),
     /// List the records that were set aside, or load them again
@@ -114,6 +120,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Discover(verb) => verb.run(&session),
         Verb::Plan(verb) => verb.run(&session),
         Verb::Run(verb) => verb.run(&session),
+        Verb::Serve(verb) => verb.run(&session),
+        Verb::Schedule(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
         Verb::Rejected(verb) => verb.run(&session),
         Verb::Query(verb) => verb.run(&session),

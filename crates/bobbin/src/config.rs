@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bobbin_core::catalog::{Selection, StreamSelection};
 use bobbin_core::id::{ConnectionId, SchemaName};
+use bobbin_core::schedule::{Schedule, Settings};
 use bobbin_core::secret::Secret;
 use bobbin_core::{Error, Result};
+use bobbin_engine::timetable::{Missed, Overlap};
+use jiff::Timestamp;
 use serde::Deserialize;
+
+/// Hours that a job may take unless the file says otherwise (C2).
+const LIMIT_HOURS: u32 = 24;
 
 /// What the file says, word for word.
 #[derive(Deserialize)]
@@ -31,6 +38,25 @@ struct ConnectionTable {
     tables: Option<Vec<String>>,
     #[serde(default)]
     exclude: Vec<String>,
+    #[serde(default)]
+    schedule: ScheduleTable,
+}
+
+/// `[connections.NAME.schedule]`, word for word.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScheduleTable {
+    frequency_minutes: Option<u32>,
+    anchor: Option<String>,
+    cron: Option<String>,
+    time_zone: Option<String>,
+    #[serde(default)]
+    overlap: Overlap,
+    #[serde(default)]
+    missed: Missed,
+    #[serde(default)]
+    paused: bool,
+    limit_hours: Option<u32>,
 }
 
 /// The file as meant: everything resolved but the secrets.
@@ -58,6 +84,23 @@ pub(crate) struct Connection {
     pub(crate) destination: Part,
     /// What is replicated.
     pub(crate) selection: Selection,
+    /// When `bobbin serve` replicates it.
+    pub(crate) schedule: Planned,
+}
+
+/// When a connection is replicated, as meant.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    /// When jobs are due.
+    pub(crate) schedule: Schedule,
+    /// What becomes of slots while a job is running.
+    pub(crate) overlap: Overlap,
+    /// What becomes of slots while bobbin is not.
+    pub(crate) missed: Missed,
+    /// Whether no slot counts.
+    pub(crate) paused: bool,
+    /// The longest a job may take.
+    pub(crate) limit: Duration,
 }
 
 /// A source's or destination's settings as they stand in the file.
@@ -135,6 +178,11 @@ impl Config {
                 .with("path", path.display())
                 .hint("give one of them another name, or a schema = \"…\" of its own"));
             }
+            let schedule = planned(table.schedule).map_err(|error| {
+                error
+                    .wrap(format!("the schedule of connection `{name}` is wrong"))
+                    .with("path", path.display())
+            })?;
             connections.insert(
                 name.clone(),
                 Connection {
@@ -144,6 +192,7 @@ impl Config {
                     source,
                     destination,
                     selection: selection(table.tables.as_deref(), &table.exclude),
+                    schedule,
                 },
             );
         }
@@ -237,6 +286,29 @@ impl Part {
             _ => Ok(None),
         }
     }
+}
+
+fn planned(table: ScheduleTable) -> Result<Planned> {
+    let anchor = table.anchor.as_deref().map(|text| {
+        text.parse::<Timestamp>().map_err(|error| {
+            Error::config(format!("the anchor `{text}` is no instant"))
+                .hint("write it with its offset, for example anchor = \"2026-05-01T06:00:00Z\"")
+                .caused_by(error)
+        })
+    });
+    let schedule = Schedule::of(&Settings {
+        frequency_minutes: table.frequency_minutes,
+        anchor: anchor.transpose()?,
+        cron: table.cron,
+        time_zone: table.time_zone,
+    })?;
+    Ok(Planned {
+        schedule,
+        overlap: table.overlap,
+        missed: table.missed,
+        paused: table.paused,
+        limit: Duration::from_hours(u64::from(table.limit_hours.unwrap_or(LIMIT_HOURS))),
+    })
 }
 
 /// The schema's name for a connection's name (`stitch-behaviour.md` 1.2).
@@ -362,7 +434,7 @@ mod tests {
           |
         3 | destnation = "d"
           | ^^^^^^^^^^
-        unknown field `destnation`, expected one of `source`, `destination`, `schema`, `tables`, `exclude`
+        unknown field `destnation`, expected one of `source`, `destination`, `schema`, `tables`, `exclude`, `schedule`
           hint: `bobbin init --print` shows a file with every setting explained
         "#);
         insta::assert_snapshot!(report(&GOOD.replace("source = \"k\"", "source = \"kk\"")), @r"

@@ -105,6 +105,20 @@ impl Ledger {
         Ok(kept)
     }
 
+    /// When the connection's first job was due, if it is known.
+    pub fn base(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
+        let base: Option<String> = self
+            .sqlite
+            .query_row(
+                "SELECT coalesce((SELECT base FROM schedules WHERE connection = ?1),
+                                 (SELECT min(started) FROM jobs WHERE connection = ?1))",
+                params![connection.as_str()],
+                |row| row.get(0),
+            )
+            .map_err(|error| self.error("cannot read the schedule", error))?;
+        base.as_deref().map(instant).transpose()
+    }
+
     /// Writes down what became of a slot, before anything is done about it.
     pub fn decide(&self, connection: &ConnectionId, row: &SlotRow) -> Result<()> {
         let failed = |error| self.error("cannot write down what became of a slot", error);

@@ -14,6 +14,7 @@ mod proxy;
 mod sdk;
 #[path = "../../../bobbin-postgres/tests/it/server.rs"]
 mod server;
+mod serving;
 mod singer;
 mod support;
 mod target;

@@ -1,0 +1,209 @@
+//! `bobbin serve`: every connection, by its schedule.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bobbin_core::cancel::Cancel;
+use bobbin_core::clock::SystemClock;
+use bobbin_core::id::ConnectionId;
+use bobbin_core::report::{Event, JobLog, Level};
+use bobbin_core::tap::Context;
+use bobbin_core::{Error, Result};
+use bobbin_engine::ledger::{SlotOutcome, Trigger};
+use bobbin_engine::service::{Happening, Runner, Scheduled, Service, Watcher};
+use bobbin_engine::{Engine, RunReport, RunRequest};
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Format, Session, Stop};
+use crate::config::{Config, Connection};
+use crate::out::{eprintln, println};
+use crate::{exit, print, registry};
+
+/// Replicate every connection by its schedule, until stopped
+#[derive(Args)]
+#[command(after_help = concat!(
+    "Examples:\n",
+    "  bobbin serve\n",
+    "  bobbin serve --format json             one object a line for each slot and each job\n",
+    "  bobbin schedule preview                see first when jobs will be due\n",
+))]
+pub(super) struct Serve {
+    /// Jobs that run at once; others wait for their turn
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    jobs: usize,
+
+    /// Seconds that running jobs have, once asked to stop, to save what is on its way
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    grace: u64,
+}
+
+impl Serve {
+    pub(super) fn run(&self, session: &Session) -> Result<u8> {
+        let config = session.config()?;
+        if config.connections.is_empty() {
+            return Err(Error::config("the file has no connection")
+                .with("path", config.path.display())
+                .hint("add one: [connections.NAME] with source = \"…\" and destination = \"…\""));
+        }
+        let stop = Stop::on_signals();
+        let scheduled: Vec<Scheduled> = config.connections.values().map(scheduled).collect();
+        let watcher = Arc::new(Shown { format: session.format });
+        watcher.say(None, &format!("serving {} connections", scheduled.len()), json!({
+            "event": "serving", "connections": scheduled.len(), "home": config.home.display().to_string(),
+        }));
+        let service = Service {
+            engine: Engine::new(&config.home),
+            clock: Arc::new(SystemClock),
+            runner: Arc::new(Jobs::of(config)),
+            watcher: watcher.clone(),
+            most_jobs: self.jobs,
+            grace: Duration::from_secs(self.grace),
+        };
+        service.run(&scheduled, &stop.cancel)?;
+        watcher.say(None, "stopped", json!({ "event": "stopped" }));
+        Ok(if stop.was_terminated() { exit::OK } else { exit::INTERRUPTED })
+    }
+}
+
+fn scheduled(connection: &Connection) -> Scheduled {
+    let plan = &connection.schedule;
+    Scheduled {
+        connection: connection.id.clone(),
+        schedule: plan.schedule.clone(),
+        overlap: plan.overlap,
+        missed: plan.missed,
+        paused: plan.paused,
+        limit: plan.limit,
+    }
+}
+
+/// Makes each job's tap and destination out of the file.
+struct Jobs {
+    home: PathBuf,
+    connections: BTreeMap<ConnectionId, Connection>,
+}
+
+impl Jobs {
+    fn of(config: Config) -> Self {
+        let connections = config.connections.into_values();
+        let connections = connections.map(|connection| (connection.id.clone(), connection));
+        Self { home: config.home, connections: connections.collect() }
+    }
+}
+
+impl Runner for Jobs {
+    fn run(
+        &self,
+        connection: &ConnectionId,
+        trigger: Trigger,
+        cancel: &Cancel,
+    ) -> Result<RunReport> {
+        let connection = self
+            .connections
+            .get(connection)
+            .ok_or_else(|| Error::bug("a connection is scheduled that the file does not have"))?;
+        let log = Arc::new(Warnings { connection: connection.name.clone() });
+        let mut tap = registry::tap(&connection.source)?;
+        let destination = registry::destination(&connection.destination, &self.home, log.clone())?;
+        let cx = Context { clock: &SystemClock, cancel, log: &*log };
+        Engine::new(&self.home).run(
+            cx,
+            RunRequest {
+                connection: &connection.id,
+                schema: &connection.schema,
+                tap: &mut *tap,
+                destination: &*destination,
+                selection: &connection.selection,
+                trigger,
+            },
+        )
+    }
+}
+
+/// What a person who reads the service's log has to know of a running job.
+struct Warnings {
+    connection: String,
+}
+
+impl JobLog for Warnings {
+    fn event(&self, event: Event) {
+        if let Event::Notice { level, stream, message } = event
+            && level >= Level::Warn
+        {
+            let stream = stream.map_or_else(String::new, |stream| format!("{stream}: "));
+            let word = if level == Level::Error { "error" } else { "warning" };
+            let now = Timestamp::now();
+            eprintln!("{now:.0} {}: {word}: {stream}{message}", self.connection);
+        }
+    }
+}
+
+/// What the service does, as lines or objects.
+struct Shown {
+    format: Format,
+}
+
+impl Shown {
+    fn say(&self, at: Option<Timestamp>, line: &str, object: Value) {
+        let at = at.unwrap_or_else(Timestamp::now);
+        match self.format {
+            Format::Text => println!("{at:.0} {line}"),
+            Format::Json => {
+                let mut object = object;
+                object["ts"] = at.to_string().into();
+                println!("{object}");
+            }
+        }
+    }
+}
+
+impl Watcher for Shown {
+    fn happened(&self, at: Timestamp, connection: &ConnectionId, what: Happening<'_>) {
+        let (line, object) = match what {
+            Happening::Slot(row) => {
+                let due = format!("the job of {:.0}", row.slot);
+                let why = row.reason.as_deref().map_or_else(String::new, |why| format!(" ({why})"));
+                let line = match row.outcome {
+                    SlotOutcome::Started => format!("{due} starts{why}"),
+                    SlotOutcome::Skipped => format!("{due} is skipped{why}"),
+                    SlotOutcome::Missed if row.count == 1 => format!("{due} was missed{why}"),
+                    SlotOutcome::Missed => format!(
+                        "{} jobs from {:.0} to {:.0} were missed{why}",
+                        row.count, row.slot, row.last
+                    ),
+                };
+                (line, json!({ "event": "slot", "connection": connection, "slot": row }))
+            }
+            Happening::Ended(report) => {
+                let sum = |pick: fn(&bobbin_engine::TableReport) -> u64| -> u64 {
+                    report.tables.iter().map(pick).sum()
+                };
+                let took = report.ended.duration_since(report.started).as_secs_f64();
+                let mut line = format!(
+                    "{}: {} records in {}, {} calls",
+                    report.outcome.word(),
+                    print::number(sum(|table| table.extracted)),
+                    print::seconds(took),
+                    print::number(report.calls)
+                );
+                if let Some(error) = &report.error {
+                    line.push_str(&format!("\n  {}", error.replace('\n', "\n  ")));
+                }
+                (line, json!({ "event": "job", "connection": connection, "report": report }))
+            }
+            Happening::Refused(error) => (
+                format!("could not begin: {}", error.report().replace('\n', "\n  ")),
+                json!({ "event": "refused", "connection": connection, "error": error.report() }),
+            ),
+            Happening::TooLong(limit) => (
+                format!("takes longer than {} h and is stopped", limit.as_secs() / 3600),
+                json!({ "event": "too_long", "connection": connection, "limit_seconds": limit.as_secs() }),
+            ),
+        };
+        self.say(Some(at), &format!("{connection}: {line}"), object);
+    }
+}
