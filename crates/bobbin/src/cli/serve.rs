@@ -51,10 +51,15 @@ impl Serve {
         }
         let stop = Stop::on_signals();
         let scheduled: Vec<Scheduled> = config.connections.values().map(scheduled).collect();
+        let names: Vec<&str> = config.connections.keys().map(String::as_str).collect();
         let watcher = Arc::new(Shown { format: session.format });
-        watcher.say(None, &format!("serving {} connections", scheduled.len()), json!({
-            "event": "serving", "connections": scheduled.len(), "home": config.home.display().to_string(),
-        }));
+        watcher.say(
+            None,
+            &format!("serving {}", names.join(", ")),
+            json!({
+                "event": "serving", "connections": names, "home": config.home.display().to_string(),
+            }),
+        );
         let service = Service {
             engine: Engine::new(&config.home),
             clock: Arc::new(SystemClock),
