@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::id::{SegmentId, StreamName};
+use crate::id::{ConnectionId, JobId, SegmentId, StreamName};
 
 /// Takes events. Recording cannot fail the job.
 pub trait JobLog: Send + Sync {
@@ -32,6 +33,33 @@ pub enum Level {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
+    /// A job began.
+    JobStarted {
+        /// Which.
+        job: JobId,
+        /// Of which connection.
+        connection: ConnectionId,
+        /// What it reads from, for example `kustomer`.
+        tap: String,
+        /// What it writes to, for example `postgres`.
+        destination: String,
+        /// Of bobbin.
+        version: &'static str,
+    },
+    /// A job ended.
+    JobEnded {
+        /// `complete`, `incomplete`, `interrupted` or `failed`.
+        outcome: &'static str,
+        /// Why it failed, in full, when it did.
+        error: Option<String>,
+    },
+    /// A stream's bookmark became durable, with the rows that it covers.
+    Bookmark {
+        /// The stream.
+        stream: StreamName,
+        /// What the tap will go on from.
+        bookmark: Value,
+    },
     /// A stream's extraction began.
     StreamStarted {
         /// The stream.

@@ -1,5 +1,6 @@
 //! One job from its beginning to its report.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,13 +11,14 @@ use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::{Catalog, Selection};
 use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
-use bobbin_core::report::{Event, Level};
+use bobbin_core::report::{Event, JobLog as _, Level};
 use bobbin_core::state::State;
 use bobbin_core::tap::{Completeness, Context, Discovery, StreamOutcome, SyncRequest, Tap};
 use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::Timestamp;
 
 use crate::extract::{self, Spooling};
+use crate::job_log::Recorder;
 use crate::ledger::{Ledger, Trigger};
 use crate::load::{GRACE, Loaded, Loading, Rounds};
 use crate::report::{Outcome, RunReport, TableReport, Tally};
@@ -99,8 +101,16 @@ impl Engine {
         let job = JobId::from(started.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
         ledger.begin(&job, request.connection, started, request.trigger)?;
 
-        let tally = Tally::new(cx.log, cx.clock);
+        let recorder = Recorder::new(cx.log, cx.clock, &self.home, request.connection, &job);
+        let tally = Tally::new(&recorder, cx.clock);
         let cx = Context { log: &tally, ..cx };
+        cx.log.event(Event::JobStarted {
+            job: job.clone(),
+            connection: request.connection.clone(),
+            tap: request.tap.name().to_owned(),
+            destination: request.destination.name().to_owned(),
+            version: env!("CARGO_PKG_VERSION"),
+        });
         let connection = request.connection.clone();
         let mut ends = Ends {
             catalog: Catalog::default(),
@@ -114,7 +124,6 @@ impl Engine {
             ends.error = Some(error);
         }
         let ended = cx.clock.now();
-        let onward = tally.onward;
         let mut report = conclude(ends, selection, tally, job, connection, started, ended);
         for table in report.tables.iter().filter(|table| table.rejected > 0) {
             let message = format!(
@@ -123,8 +132,10 @@ impl Engine {
             );
             report.notices.push(format!("{}: {message}", table.stream));
             let stream = Some(StreamName::from(table.stream.as_str()));
-            onward.event(Event::Notice { level: Level::Warn, stream, message });
+            recorder.event(Event::Notice { level: Level::Warn, stream, message });
         }
+        recorder
+            .event(Event::JobEnded { outcome: report.outcome.word(), error: report.error.clone() });
         ledger.end(&report)?;
         Ok(report)
     }
@@ -145,7 +156,17 @@ impl Engine {
         let patience = Cancel::new();
         let loading_cx = Context { cancel: &patience, ..cx };
         let mut loader = destination.open(&loading_cx, schema, job).map_err(destinations)?;
-        let save_state = |state: &State| ledger.save_state(connection, state, cx.clock.now());
+        let saved = RefCell::new(ledger.state(connection)?.unwrap_or_default());
+        let save_state = |state: &State| {
+            let before = saved.replace(state.clone());
+            for (stream, bookmark) in &state.bookmarks {
+                if before.bookmarks.get(stream) != Some(bookmark) {
+                    let (stream, bookmark) = (stream.clone(), bookmark.clone());
+                    cx.log.event(Event::Bookmark { stream, bookmark });
+                }
+            }
+            ledger.save_state(connection, state, cx.clock.now())
+        };
         let recovered = resume(cx, &mut *loader, spool, (rounds, selection), &save_state, ends)?;
         let state = recovered.state.unwrap_or_default();
         if state == State::default() && ledger.state(connection)?.is_some() {

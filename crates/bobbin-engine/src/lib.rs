@@ -4,6 +4,7 @@
 //! neither Kustomer nor any destination by name, neither Arrow nor HTTP.
 
 pub mod engine;
+pub mod job_log;
 pub mod ledger;
 pub mod rejected;
 pub mod report;

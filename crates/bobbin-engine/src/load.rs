@@ -238,15 +238,15 @@ impl<'a> Loading<'a> {
         };
         crash::point("after-commit");
         for (sealed, receipt) in std::mem::take(&mut self.round) {
+            for change in &receipt.changes {
+                self.cx.log.event(Event::TableChanged { change: change.clone() });
+            }
             self.cx.log.event(Event::Loaded {
                 segment: sealed.segment.id.clone(),
                 stream: sealed.segment.stream.clone(),
                 rows: receipt.loaded,
                 rejected: receipt.rejected,
             });
-            for change in &receipt.changes {
-                self.cx.log.event(Event::TableChanged { change: change.clone() });
-            }
             let sum = self.loaded.streams.entry(sealed.segment.stream.clone()).or_default();
             sum.loaded += receipt.loaded;
             sum.superseded += receipt.superseded;

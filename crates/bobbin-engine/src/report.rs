@@ -105,7 +105,7 @@ pub struct TableReport {
 
 /// Gathers events into numbers, and passes each on.
 pub(crate) struct Tally<'a> {
-    pub(crate) onward: &'a dyn JobLog,
+    onward: &'a dyn JobLog,
     numbers: Mutex<Numbers>,
     clock: &'a dyn bobbin_core::clock::Clock,
 }

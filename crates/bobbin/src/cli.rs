@@ -5,6 +5,7 @@ mod completions;
 mod demo;
 mod discover;
 mod init;
+mod logs;
 mod plan;
 mod query;
 mod rejected;
@@ -97,6 +98,8 @@ enum Verb {
     Schedule(schedule::Schedule),
     /// Show the last jobs and how far each table got
     Status(status::Status),
+    /// Show what happened in a job, line by line
+    Logs(logs::Logs),
     /// List the records that were set aside, or load them again
     Rejected(rejected::Rejected),
     /// Ask the destination in SQL, read-only
@@ -123,6 +126,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Serve(verb) => verb.run(&session),
         Verb::Schedule(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
+        Verb::Logs(verb) => verb.run(&session),
         Verb::Rejected(verb) => verb.run(&session),
         Verb::Query(verb) => verb.run(&session),
         Verb::Simulate(verb) => verb.run(&session),

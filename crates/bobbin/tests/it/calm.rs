@@ -156,3 +156,68 @@ fn outputs_that_cannot_be_written_end_no_job() {
     Told::of(desk.command(&wrong).stderr(full()).output().unwrap()).assert(2, &[]);
     desk.assert_exact(&sim, None);
 }
+
+/// F-53: `2026-05-01 16:44:41,159Z    tap - INFO …`
+#[track_caller]
+fn assert_form(line: &str) {
+    let form = line.bytes().zip(*b"0000-00-00 00:00:00,000Z ").all(|(found, form)| match form {
+        b'0' => found.is_ascii_digit(),
+        form => found == form,
+    });
+    let (place, rest) = line[25..].split_once(" - ").unwrap();
+    let (level, _) = rest.split_once(' ').unwrap();
+    assert!(form && place.len() == 6, "{line}");
+    assert!(["main", "tap", "target"].contains(&place.trim_start()), "{line}");
+    assert!(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"].contains(&level), "{line}");
+}
+
+#[test]
+fn f53_f55_f56_a_jobs_log_tells_what_happened() {
+    let sim = Simulator::start(tiny(8)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.run(&["logs"]).assert(2, &["has no log yet", "bobbin run"]);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    let told = desk.run(&["logs", "--verbose"]);
+    told.stdout.lines().for_each(assert_form);
+    let expected = [
+        "main - INFO bobbin 0.1.0: job ",
+        "from tap-kustomer into duckdb",
+        "tap - INFO conversations: extracting from 2015-01-01T00:00:00Z until ",
+        "   tap - DEBUG POST /v1/customers/search: 200 in ",
+        "target - INFO conversations: created table with ",
+        "rows are durable",
+        "target - INFO State update: adding bookmarks.conversations = ",
+        "tap - INFO conversations: complete",
+    ];
+    told.assert(0, &expected);
+    assert!(told.stdout.trim_end().ends_with("main - INFO the job is complete"), "{told:?}");
+    assert!(!told.stdout.contains(sim.token()));
+    // Nothing new: no state moves for what was only looked at.
+    desk.run(&["run"]).assert(0, &["complete"]);
+    let second = desk.run(&["logs"]);
+    assert!(!second.stdout.contains("DEBUG"));
+    second.assert(0, &["the job is complete"]);
+    assert_eq!(desk.run(&["logs", "--list"]).stdout.lines().count(), 2);
+    let found = desk.run(&["logs", "--search", "messages"]);
+    assert!(found.stdout.lines().all(|line| line.contains("messages")) && found.stdout.len() > 9);
+    let objects = desk.run(&["logs", "--format", "json", "--follow"]);
+    let objects: Vec<Value> =
+        objects.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects.last().unwrap()["event"], "job_ended");
+    desk.run(&["logs", "--job", "../../bobbin"]).assert(2, &["there is no log of job"]);
+
+    // A job that fails: the last line says why.
+    desk.write(
+        &format!(
+            "api_token = \"{}\"\napi_url = \"http://127.0.0.1:9\"\nmax_attempts = 1",
+            sim.token()
+        ),
+        "path = \"out.duckdb\"",
+        "",
+    );
+    assert_ne!(desk.run(&["run"]).status, Some(0));
+    let told = desk.run(&["logs"]);
+    let last = told.stdout.lines().last().unwrap();
+    assert_form(last);
+    assert!(last.contains("main - CRITICAL failed: ") && last.contains("hint"), "{told:?}");
+}

@@ -1,0 +1,285 @@
+//! The extraction log: what happened in a job, one JSON object a line, in
+//! `logs/CONNECTION/JOB.jsonl`; for people as lines in Stitch's form (`stitch-behaviour.md` 6.1).
+//!
+//! Recording never breaks a job: a log that cannot be written is given up, the job goes on.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use bobbin_core::clock::Clock;
+use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::report::{Event, JobLog, Level};
+use bobbin_core::{Error, ErrorKind, Result};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// Days that logs are kept (F-54).
+pub const KEPT_DAYS: i64 = 60;
+
+/// Takes a job's events, writes them down, and passes each on.
+pub(crate) struct Recorder<'a> {
+    onward: &'a dyn JobLog,
+    clock: &'a dyn Clock,
+    file: Mutex<Option<BufWriter<File>>>,
+}
+
+impl<'a> Recorder<'a> {
+    /// A log for the job below `home`. Deletes those of the connection that are too old.
+    pub(crate) fn new(
+        onward: &'a dyn JobLog,
+        clock: &'a dyn Clock,
+        home: &Path,
+        connection: &ConnectionId,
+        job: &JobId,
+    ) -> Self {
+        let path = path(home, connection, job);
+        let open = || {
+            let directory = path.parent()?;
+            fs::create_dir_all(directory).ok()?;
+            forget(directory, clock.now());
+            File::create(&path).ok()
+        };
+        let file = open().map(BufWriter::new);
+        let recorder = Self { onward, clock, file: Mutex::new(file) };
+        if recorder.file.lock().is_ok_and(|file| file.is_none()) {
+            onward.event(Event::Notice {
+                level: Level::Warn,
+                stream: None,
+                message: format!("the job's log cannot be written: {}", path.display()),
+            });
+        }
+        recorder
+    }
+}
+
+impl JobLog for Recorder<'_> {
+    fn event(&self, event: Event) {
+        // Counted, and told with what they belong to.
+        let counted = matches!(
+            event,
+            Event::Extracted { .. } | Event::StreamTotal { .. } | Event::RateLimit { .. }
+        );
+        if !counted {
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(out) = file.as_mut()
+                && write(out, &event, self.clock.now()).is_err()
+            {
+                *file = None;
+            }
+        }
+        self.onward.event(event);
+    }
+}
+
+fn write(out: &mut BufWriter<File>, event: &Event, now: Timestamp) -> std::io::Result<()> {
+    let mut value = serde_json::to_value(event)?;
+    if let Some(object) = value.as_object_mut() {
+        object.insert("at".to_owned(), format!("{now:.3}").into());
+    }
+    writeln!(out, "{value}")?;
+    // Whoever watches is interested in steps, not in every call.
+    if matches!(event, Event::Call { .. } | Event::Sealed { .. } | Event::RateWait { .. }) {
+        Ok(())
+    } else {
+        out.flush()
+    }
+}
+
+/// Where a job's log is.
+pub fn path(home: &Path, connection: &ConnectionId, job: &JobId) -> PathBuf {
+    home.join("logs").join(connection.as_str()).join(format!("{job}.jsonl"))
+}
+
+/// The jobs of a connection that have a log, newest first.
+pub fn jobs(home: &Path, connection: &ConnectionId) -> Result<Vec<JobId>> {
+    let directory = home.join("logs").join(connection.as_str());
+    let entries = match fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(Error::io("cannot list the logs", error).with("path", directory.display()));
+        }
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let jobs = names.filter_map(|name| Some(JobId::from(name.strip_suffix(".jsonl")?)));
+    let mut jobs: Vec<JobId> = jobs.collect();
+    jobs.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(jobs)
+}
+
+/// Opens a job's log.
+pub fn open(home: &Path, connection: &ConnectionId, job: &JobId) -> Result<File> {
+    // A job's name is made by us; another could lead elsewhere.
+    let plain = job.as_str().chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+    let name = if plain { job.clone() } else { JobId::from("none") };
+    let path = path(home, connection, &name);
+    File::open(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::Config, format!("there is no log of job `{job}`"))
+                .with("path", path.display())
+                .hint(format!(
+                    "logs are kept for {KEPT_DAYS} days; `bobbin logs --list` lists them"
+                ))
+        }
+        _ => Error::io("cannot open the job's log", error).with("path", path.display()),
+    })
+}
+
+/// Deletes logs of jobs that began too long ago; what cannot be deleted stays.
+fn forget(directory: &Path, now: Timestamp) {
+    let oldest = now
+        .checked_sub(SignedDuration::from_hours(KEPT_DAYS * 24))
+        .map(|oldest| oldest.strftime("%Y%m%dT%H%M%S").to_string());
+    let (Ok(oldest), Ok(entries)) = (oldest, fs::read_dir(directory)) else { return };
+    for entry in entries.flatten() {
+        let old = entry.file_name().into_string().is_ok_and(|name| name < oldest);
+        if old {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A line of a log as people read it; none for what is no event.
+///
+/// `2026-05-01 16:44:41,159Z    tap - INFO conversations: complete`: the time, where it happened
+/// (`main`, `tap` or `target`), how much it matters, and what.
+pub fn line(text: &str) -> Option<String> {
+    let event: Value = serde_json::from_str(text).ok()?;
+    let at: Timestamp = event["at"].as_str()?.parse().ok()?;
+    let (place, level, message) = told(&event)?;
+    let at = at.strftime("%Y-%m-%d %H:%M:%S,%3f");
+    Some(format!("{at}Z {place:>6} - {level} {}", message.replace('\n', " | ")))
+}
+
+fn told(event: &Value) -> Option<(&'static str, &'static str, String)> {
+    let text = |key: &str| event[key].as_str().unwrap_or("?");
+    let number = |key: &str| event[key].as_u64().unwrap_or(0);
+    let stream = text("stream");
+    Some(match event["event"].as_str()? {
+        "job_started" => (
+            "main",
+            "INFO",
+            format!(
+                "bobbin {}: job {} of {}, from {} into {}",
+                text("version"),
+                text("job"),
+                text("connection"),
+                text("tap"),
+                text("destination")
+            ),
+        ),
+        "job_ended" => match event["error"].as_str() {
+            Some(error) => ("main", "CRITICAL", format!("{}: {error}", text("outcome"))),
+            None => ("main", "INFO", format!("the job is {}", text("outcome"))),
+        },
+        "bookmark" => (
+            "target",
+            "INFO",
+            format!("State update: adding bookmarks.{stream} = {}", event["bookmark"]),
+        ),
+        "stream_started" => {
+            let span = match (event["from"].as_str(), event["until"].as_str()) {
+                (Some(from), Some(until)) => format!(" from {from} until {until}"),
+                _ => ", all of it".to_owned(),
+            };
+            ("tap", "INFO", format!("{stream}: extracting{span}"))
+        }
+        "stream_ended" => {
+            let why = event["reason"].as_str().map_or_else(String::new, |why| format!(": {why}"));
+            let level = if text("outcome") == "complete" { "INFO" } else { "ERROR" };
+            ("tap", level, format!("{stream}: {}{why}", text("outcome")))
+        }
+        "set_aside" => {
+            ("tap", "WARNING", format!("{stream}: a record was set aside: {}", text("reason")))
+        }
+        "window" => {
+            let verdict = if event["verified"] == true { "verified" } else { "NOT verified" };
+            (
+                "tap",
+                "INFO",
+                format!(
+                    "{stream}: {} to {}: {} of {} records in {} calls, {verdict}",
+                    text("from"),
+                    text("to"),
+                    number("received"),
+                    event["expected"],
+                    number("calls")
+                ),
+            )
+        }
+        "call" => {
+            let unusable = if event["usable"] == true { "" } else { ", not usable" };
+            let status = &event["status"];
+            let took = event["seconds"].as_f64().unwrap_or(0.0) * 1e3;
+            ("tap", "DEBUG", format!("{}: {status} in {took:.0} ms{unusable}", text("endpoint")))
+        }
+        "rate_wait" => {
+            let took = event["seconds"].as_f64().unwrap_or(0.0);
+            ("tap", "DEBUG", format!("waited {took:.1} s for the {} budget", text("bucket")))
+        }
+        "sealed" => (
+            "tap",
+            "DEBUG",
+            format!(
+                "{stream}: {} records, {} bytes are safe in the spool",
+                number("records"),
+                number("bytes")
+            ),
+        ),
+        "loaded" => (
+            "target",
+            "INFO",
+            format!(
+                "{stream}: {} rows are durable, {} set aside",
+                number("rows"),
+                number("rejected")
+            ),
+        ),
+        "table_changed" => ("target", "INFO", text("change").to_owned()),
+        "notice" => {
+            let level = match text("level") {
+                "debug" => "DEBUG",
+                "warn" => "WARNING",
+                "error" => "ERROR",
+                _ => "INFO",
+            };
+            match event["stream"].as_str() {
+                Some(stream) => ("tap", level, format!("{stream}: {}", text("message"))),
+                None => ("main", level, text("message").to_owned()),
+            }
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f53_lines_have_stitchs_form() {
+        let told = |text: &str| line(text).unwrap_or_default();
+        assert_eq!(
+            told(
+                r#"{"at":"2026-05-01T16:44:41.159Z","event":"stream_started","stream":"users","from":null,"until":null}"#
+            ),
+            "2026-05-01 16:44:41,159Z    tap - INFO users: extracting, all of it"
+        );
+        assert_eq!(
+            told(
+                r#"{"at":"2026-05-01T16:44:41Z","event":"bookmark","stream":"users","bookmark":"2026-01-01T00:00:00Z"}"#
+            ),
+            "2026-05-01 16:44:41,000Z target - INFO State update: adding bookmarks.users = \"2026-01-01T00:00:00Z\""
+        );
+        assert_eq!(
+            told(
+                r#"{"at":"2026-05-01T16:44:41Z","event":"job_ended","outcome":"failed","error":"no\n  hint: yes"}"#
+            ),
+            "2026-05-01 16:44:41,000Z   main - CRITICAL failed: no |   hint: yes"
+        );
+        assert_eq!(line("no JSON"), None);
+        assert_eq!(line("{}"), None);
+    }
+}
