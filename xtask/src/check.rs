@@ -17,6 +17,7 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("bobbin-duckdb", &["bobbin-core", "bobbin-load"]),
     ("bobbin-postgres", &["bobbin-core", "bobbin-load"]),
     ("bobbin-engine", &["bobbin-core"]),
+    ("bobbin-server", &["bobbin-core", "bobbin-engine"]),
     (
         "bobbin",
         &[
@@ -28,6 +29,7 @@ const PICTURE: &[(&str, &[&str])] = &[
             "bobbin-duckdb",
             "bobbin-postgres",
             "bobbin-engine",
+            "bobbin-server",
         ],
     ),
     (

@@ -52,6 +52,9 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (connection, slot)
     ) STRICT;
 ",
+    "
+    ALTER TABLE schedules ADD COLUMN paused TEXT;
+",
 ];
 
 mod slots;
@@ -179,15 +182,25 @@ impl Ledger {
 
     /// The latest jobs of a connection, newest first.
     pub fn jobs(&self, connection: &ConnectionId, most: u32) -> Result<Vec<JobRow>> {
+        self.job_rows("ORDER BY id DESC LIMIT ?2", params![connection.as_str(), most])
+    }
+
+    /// One job.
+    pub fn job(&self, connection: &ConnectionId, job: &JobId) -> Result<Option<JobRow>> {
+        let rows = self.job_rows("AND id = ?2", params![connection.as_str(), job.as_str()])?;
+        Ok(rows.into_iter().next())
+    }
+
+    fn job_rows(&self, which: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<JobRow>> {
         let failed = |error| self.error("cannot read the jobs", error);
         let mut statement = self
             .sqlite
-            .prepare(
+            .prepare(&format!(
                 "SELECT id, started, trigger, ended IS NOT NULL, report FROM jobs
-                 WHERE connection = ?1 ORDER BY id DESC LIMIT ?2",
-            )
+                 WHERE connection = ?1 {which}"
+            ))
             .map_err(failed)?;
-        let mut rows = statement.query(params![connection.as_str(), most]).map_err(failed)?;
+        let mut rows = statement.query(parameters).map_err(failed)?;
         let mut jobs = Vec::new();
         while let Some(row) = rows.next().map_err(failed)? {
             let id: String = row.get(0).map_err(failed)?;

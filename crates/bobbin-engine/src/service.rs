@@ -93,15 +93,103 @@ const WATCH: Duration = Duration::from_millis(200);
 
 struct Ended {
     connection: ConnectionId,
-    slot: Timestamp,
+    trigger: Trigger,
     result: Result<RunReport>,
 }
 
 struct Running {
     cancel: Cancel,
+    since: Timestamp,
     until: Timestamp,
     told: bool,
     thread: JoinHandle<()>,
+}
+
+/// What the deciding thread hears.
+enum Message {
+    Ended(Box<Ended>),
+    Asked(Question),
+}
+
+/// What somebody asks of a running service, and where the answer goes.
+enum Question {
+    Run(ConnectionId, Sender<Result<()>>),
+    Stop(ConnectionId, Sender<Result<()>>),
+    Pause(ConnectionId, bool, Sender<Result<()>>),
+    Look(Sender<Vec<Seen>>),
+}
+
+/// A connection as the service sees it now.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Which.
+    pub connection: ConnectionId,
+    /// The rule of its schedule, in words.
+    pub schedule: String,
+    /// When its next job is due; none while it is paused.
+    pub next: Option<Timestamp>,
+    /// Whether somebody paused it.
+    pub paused: bool,
+    /// Since when a job of it is running.
+    pub running_since: Option<Timestamp>,
+    /// Whether a job of it waits for its turn.
+    pub waiting: bool,
+}
+
+/// Asks a running service; clones ask the same one. A service that has ended refuses everything.
+#[derive(Clone)]
+pub struct Control {
+    messages: Sender<Message>,
+}
+
+/// Where a service hears what is asked.
+pub struct Inbox {
+    messages: Sender<Message>,
+    heard: Receiver<Message>,
+}
+
+/// The two ends.
+pub fn control() -> (Control, Inbox) {
+    let (messages, heard) = channel();
+    (Control { messages: messages.clone() }, Inbox { messages, heard })
+}
+
+/// How long an answer may take; the deciding thread never waits for anything long.
+const ANSWER: Duration = Duration::from_secs(10);
+
+impl Control {
+    /// Starts a job now, paused or not (F-27).
+    ///
+    /// # Errors
+    /// Of kind `Conflict` while one is running or waiting (F-26), `Config` for a connection there is not.
+    pub fn run(&self, connection: &ConnectionId) -> Result<()> {
+        self.ask(|answer| Question::Run(connection.clone(), answer))?
+    }
+
+    /// Ends the running job in order: what was extracted is loaded (F-28).
+    ///
+    /// # Errors
+    /// Of kind `Conflict` when none is running.
+    pub fn stop(&self, connection: &ConnectionId) -> Result<()> {
+        self.ask(|answer| Question::Stop(connection.clone(), answer))?
+    }
+
+    /// Pauses the schedule, or goes on with it from now; what runs is left alone (F-08).
+    pub fn pause(&self, connection: &ConnectionId, paused: bool) -> Result<()> {
+        self.ask(|answer| Question::Pause(connection.clone(), paused, answer))?
+    }
+
+    /// All connections.
+    pub fn look(&self) -> Result<Vec<Seen>> {
+        self.ask(Question::Look)
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(Sender<T>) -> Question) -> Result<T> {
+        let gone = || Error::new(ErrorKind::Unavailable, "the service is stopping");
+        let (answer, answered) = channel();
+        self.messages.send(Message::Asked(question(answer))).map_err(|_| gone())?;
+        answered.recv_timeout(ANSWER).map_err(|_| gone())
+    }
 }
 
 /// The state of one [`Service::run`].
@@ -109,10 +197,11 @@ struct Round<'a> {
     service: &'a Service,
     ledger: Ledger,
     timetable: Timetable,
-    limits: BTreeMap<ConnectionId, Duration>,
-    waiting: VecDeque<(ConnectionId, Timestamp)>,
+    /// The connections as they were given, with the base of each grid.
+    scheduled: BTreeMap<ConnectionId, (Scheduled, Timestamp)>,
+    waiting: VecDeque<(ConnectionId, Trigger)>,
     running: BTreeMap<ConnectionId, Running>,
-    ended: Sender<Ended>,
+    messages: Sender<Message>,
 }
 
 impl Service {
@@ -121,22 +210,22 @@ impl Service {
     ///
     /// # Errors
     /// When the ledger cannot be used: without it nobody could tell what was done.
-    pub fn run(&self, connections: &[Scheduled], stop: &Cancel) -> Result<()> {
-        let (ended, ends) = channel();
+    pub fn run(&self, connections: &[Scheduled], inbox: Inbox, stop: &Cancel) -> Result<()> {
+        let Inbox { messages, heard } = inbox;
         let mut round = Round {
             service: self,
             ledger: self.engine.ledger()?,
             timetable: Timetable::default(),
-            limits: BTreeMap::new(),
+            scheduled: BTreeMap::new(),
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
-            ended,
+            messages,
         };
         for scheduled in connections {
             round.schedule(scheduled)?;
         }
-        let decided = round.go_on(&ends, stop);
-        let stopped = round.wind_up(&ends);
+        let decided = round.go_on(&heard, stop);
+        let stopped = round.wind_up(&heard);
         decided.and(stopped)
     }
 }
@@ -145,19 +234,29 @@ impl Round<'_> {
     fn schedule(&mut self, scheduled: &Scheduled) -> Result<()> {
         let now = self.service.clock.now();
         let kept = self.ledger.schedule(&scheduled.connection, now)?;
+        let mut scheduled = scheduled.clone();
+        scheduled.paused |= kept.paused;
+        if scheduled.paused {
+            // What would have been due in a pause was not missed.
+            self.ledger.settle(&scheduled.connection, now)?;
+        }
+        self.plan(&scheduled, kept.base, kept.decided);
+        self.scheduled.insert(scheduled.connection.clone(), (scheduled, kept.base));
+        Ok(())
+    }
+
+    fn plan(&mut self, scheduled: &Scheduled, base: Timestamp, decided: Timestamp) {
         let plan = Plan {
             schedule: scheduled.schedule.clone(),
-            base: kept.base,
+            base,
             overlap: scheduled.overlap,
             missed: scheduled.missed,
             paused: scheduled.paused,
         };
-        self.timetable.set(&scheduled.connection, plan, kept.decided);
-        self.limits.insert(scheduled.connection.clone(), scheduled.limit);
-        Ok(())
+        self.timetable.set(&scheduled.connection, plan, decided);
     }
 
-    fn go_on(&mut self, ends: &Receiver<Ended>, stop: &Cancel) -> Result<()> {
+    fn go_on(&mut self, heard: &Receiver<Message>, stop: &Cancel) -> Result<()> {
         while !stop.is_cancelled() {
             let now = self.service.clock.now();
             for decision in self.timetable.tick(now) {
@@ -167,9 +266,10 @@ impl Round<'_> {
             self.stop_what_takes_too_long(now);
             let until = self.timetable.wake().map(|wake| wake.duration_since(now));
             let wait = until.map_or(WATCH, |until| self.service.clock.real(until).min(WATCH));
-            match ends.recv_timeout(wait.max(Duration::from_millis(1))) {
-                Ok(end) => {
-                    let connection = self.conclude(end)?;
+            match heard.recv_timeout(wait.max(Duration::from_millis(1))) {
+                Ok(Message::Asked(question)) => self.answer(question)?,
+                Ok(Message::Ended(end)) => {
+                    let connection = self.conclude(*end)?;
                     if let Some(owed) = self.timetable.ended(&connection) {
                         self.take(owed, self.service.clock.now())?;
                     }
@@ -181,6 +281,69 @@ impl Round<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Answers a question; an error is one of the ledger.
+    fn answer(&mut self, question: Question) -> Result<()> {
+        let unknown = || Error::config("there is no such connection in the service's file");
+        let now = self.service.clock.now();
+        // Whoever asked may have gone.
+        match question {
+            Question::Look(answer) => {
+                let _ = answer.send(self.look());
+            }
+            Question::Run(connection, answer) => {
+                let waits = self.waiting.iter().any(|(waiting, _)| *waiting == connection);
+                let _ = answer.send(if !self.scheduled.contains_key(&connection) {
+                    Err(unknown())
+                } else if waits || self.running.contains_key(&connection) {
+                    Err(Error::new(ErrorKind::Conflict, "a job of this connection is running"))
+                } else {
+                    self.timetable.began(&connection);
+                    self.waiting.push_back((connection, Trigger::Manual));
+                    Ok(())
+                });
+            }
+            Question::Stop(connection, answer) => {
+                let _ = answer.send(match self.running.get(&connection) {
+                    Some(running) => {
+                        running.cancel.cancel();
+                        Ok(())
+                    }
+                    None if self.scheduled.contains_key(&connection) => {
+                        Err(Error::new(ErrorKind::Conflict, "no job of this connection is running"))
+                    }
+                    None => Err(unknown()),
+                });
+            }
+            Question::Pause(connection, paused, answer) => {
+                let Some((scheduled, base)) = self.scheduled.get_mut(&connection) else {
+                    let _ = answer.send(Err(unknown()));
+                    return Ok(());
+                };
+                scheduled.paused = paused;
+                let (scheduled, base) = (scheduled.clone(), *base);
+                self.ledger.pause(&connection, paused, now)?;
+                self.plan(&scheduled, base, now);
+                let _ = answer.send(Ok(()));
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&self) -> Vec<Seen> {
+        let seen = |(scheduled, _): &(Scheduled, Timestamp)| {
+            let connection = &scheduled.connection;
+            Seen {
+                connection: connection.clone(),
+                schedule: scheduled.schedule.to_string(),
+                next: self.timetable.next(connection),
+                paused: scheduled.paused,
+                running_since: self.running.get(connection).map(|running| running.since),
+                waiting: self.waiting.iter().any(|(waiting, _)| waiting == connection),
+            }
+        };
+        self.scheduled.values().map(seen).collect()
     }
 
     fn take(&mut self, decision: Decision, now: Timestamp) -> Result<()> {
@@ -199,7 +362,7 @@ impl Round<'_> {
                     Late::Away => "late: bobbin was not running at its time".to_owned(),
                     Late::WasRunning => "late: the job before it was still running".to_owned(),
                 });
-                self.waiting.push_back((connection.clone(), slot));
+                self.waiting.push_back((connection.clone(), Trigger::Slot(slot)));
                 (connection, row(slot, slot, 1, SlotOutcome::Started, reason))
             }
             Decision::Skipped { connection, slot, owed } => {
@@ -223,27 +386,36 @@ impl Round<'_> {
     /// Starts jobs that are due, as many as may run at once.
     fn start_waiting(&mut self, now: Timestamp) -> Result<()> {
         while self.running.len() < self.service.most_jobs.max(1)
-            && let Some((connection, slot)) = self.waiting.pop_front()
+            && let Some((connection, trigger)) = self.waiting.pop_front()
         {
             let cancel = Cancel::new();
-            let (runner, ended) = (Arc::clone(&self.service.runner), self.ended.clone());
+            let (runner, messages) = (Arc::clone(&self.service.runner), self.messages.clone());
             let (whose, watched) = (connection.clone(), cancel.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("job {connection}"))
                 .spawn(move || {
-                    let run = || runner.run(&whose, Trigger::Slot(slot), &watched);
+                    let run = || runner.run(&whose, trigger, &watched);
                     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
                     let result = result.unwrap_or_else(|_| Err(Error::bug("a job panicked")));
                     // Nobody listens once the service has given up.
-                    let _ = ended.send(Ended { connection: whose, slot, result });
+                    let _ = messages.send(Message::Ended(Box::new(Ended {
+                        connection: whose,
+                        trigger,
+                        result,
+                    })));
                 })
                 .map_err(|error| Error::io("cannot start a job's thread", error))?;
-            let limit = self.limits.get(&connection).copied().unwrap_or(Duration::MAX);
+            let limit = self.limit(&connection);
             let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
             let until = now.checked_add(limit).unwrap_or(Timestamp::MAX);
-            self.running.insert(connection, Running { cancel, until, told: false, thread });
+            let running = Running { cancel, since: now, until, told: false, thread };
+            self.running.insert(connection, running);
         }
         Ok(())
+    }
+
+    fn limit(&self, connection: &ConnectionId) -> Duration {
+        self.scheduled.get(connection).map_or(Duration::MAX, |(scheduled, _)| scheduled.limit)
     }
 
     fn stop_what_takes_too_long(&mut self, now: Timestamp) {
@@ -251,7 +423,7 @@ impl Round<'_> {
             if now >= running.until && !running.told {
                 running.told = true;
                 running.cancel.cancel();
-                let limit = self.limits.get(connection).copied().unwrap_or_default();
+                let limit = self.scheduled.get(connection).map_or(Duration::MAX, |(s, _)| s.limit);
                 self.service.watcher.happened(now, connection, Happening::TooLong(limit));
             }
         }
@@ -259,7 +431,7 @@ impl Round<'_> {
 
     /// Writes down how a job ended; gives whose it was.
     fn conclude(&mut self, end: Ended) -> Result<ConnectionId> {
-        let Ended { connection, slot, result } = end;
+        let Ended { connection, trigger, result } = end;
         let now = self.service.clock.now();
         if let Some(running) = self.running.remove(&connection) {
             // It has sent its last word, so this does not wait.
@@ -270,20 +442,15 @@ impl Round<'_> {
                 self.service.watcher.happened(now, &connection, Happening::Ended(report));
             }
             Err(error) => {
-                let reason = match error.kind() {
-                    ErrorKind::Conflict => "another job of the connection was running".to_owned(),
-                    _ => error.report(),
-                };
-                let row = SlotRow {
-                    slot,
-                    last: slot,
-                    count: 1,
-                    outcome: SlotOutcome::Skipped,
-                    reason: Some(reason),
-                    job: None,
-                    decided: now,
-                };
-                self.ledger.decide(&connection, &row)?;
+                if let Trigger::Slot(slot) = trigger {
+                    let reason = match error.kind() {
+                        ErrorKind::Conflict => {
+                            "another job of the connection was running".to_owned()
+                        }
+                        _ => error.report(),
+                    };
+                    self.ledger.decide(&connection, &skipped(slot, reason, now))?;
+                }
                 self.service.watcher.happened(now, &connection, Happening::Refused(error));
             }
         }
@@ -291,31 +458,27 @@ impl Round<'_> {
     }
 
     /// Stops what runs, and waits until it has saved what was on its way.
-    fn wind_up(&mut self, ends: &Receiver<Ended>) -> Result<()> {
+    fn wind_up(&mut self, heard: &Receiver<Message>) -> Result<()> {
         for running in self.running.values() {
             running.cancel.cancel();
         }
         let now = self.service.clock.now();
-        for (connection, slot) in std::mem::take(&mut self.waiting) {
-            let row = SlotRow {
-                slot,
-                last: slot,
-                count: 1,
-                outcome: SlotOutcome::Skipped,
-                reason: Some("bobbin was stopped before its turn came".to_owned()),
-                job: None,
-                decided: now,
-            };
+        for (connection, trigger) in std::mem::take(&mut self.waiting) {
+            let Trigger::Slot(slot) = trigger else { continue };
+            let reason = "bobbin was stopped before its turn came".to_owned();
+            let row = skipped(slot, reason, now);
             self.ledger.decide(&connection, &row)?;
             self.service.watcher.happened(now, &connection, Happening::Slot(&row));
         }
         let deadline = Instant::now() + self.service.grace;
         while !self.running.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
-            match ends.recv_timeout(left) {
-                Ok(end) => {
-                    self.conclude(end)?;
+            match heard.recv_timeout(left) {
+                Ok(Message::Ended(end)) => {
+                    self.conclude(*end)?;
                 }
+                // Its sender goes, which is the answer.
+                Ok(Message::Asked(_)) => {}
                 Err(_) => {
                     let names: Vec<&str> = self.running.keys().map(ConnectionId::as_str).collect();
                     return Err(Error::new(ErrorKind::Timeout, "jobs did not end in time")
@@ -326,5 +489,17 @@ impl Round<'_> {
             }
         }
         Ok(())
+    }
+}
+
+fn skipped(slot: Timestamp, reason: String, now: Timestamp) -> SlotRow {
+    SlotRow {
+        slot,
+        last: slot,
+        count: 1,
+        outcome: SlotOutcome::Skipped,
+        reason: Some(reason),
+        job: None,
+        decided: now,
     }
 }

@@ -65,6 +65,8 @@ pub struct Kept {
     pub base: Timestamp,
     /// Slots up to here are decided.
     pub decided: Timestamp,
+    /// Whether somebody paused it.
+    pub paused: bool,
 }
 
 impl Ledger {
@@ -72,17 +74,17 @@ impl Ledger {
     /// the connection's first job, which is due now unless there was one (F-18).
     pub fn schedule(&self, connection: &ConnectionId, now: Timestamp) -> Result<Kept> {
         let failed = |error| self.error("cannot read the schedule", error);
-        let kept: Option<(String, String)> = self
+        let kept: Option<(String, String, bool)> = self
             .sqlite
             .query_row(
-                "SELECT base, decided FROM schedules WHERE connection = ?1",
+                "SELECT base, decided, paused IS NOT NULL FROM schedules WHERE connection = ?1",
                 params![connection.as_str()],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
             .optional()
             .map_err(failed)?;
-        if let Some((base, decided)) = kept {
-            return Ok(Kept { base: instant(&base)?, decided: instant(&decided)? });
+        if let Some((base, decided, paused)) = kept {
+            return Ok(Kept { base: instant(&base)?, decided: instant(&decided)?, paused });
         }
         let first: Option<String> = self
             .sqlite
@@ -93,8 +95,11 @@ impl Ledger {
             )
             .map_err(failed)?;
         let kept = match first {
-            Some(first) => Kept { base: instant(&first)?, decided: now },
-            None => Kept { base: now, decided: now - jiff::SignedDuration::from_nanos(1) },
+            Some(first) => Kept { base: instant(&first)?, decided: now, paused: false },
+            None => {
+                let decided = now - jiff::SignedDuration::from_nanos(1);
+                Kept { base: now, decided, paused: false }
+            }
         };
         self.sqlite
             .execute(
@@ -103,6 +108,30 @@ impl Ledger {
             )
             .map_err(failed)?;
         Ok(kept)
+    }
+
+    /// Pauses the connection's schedule, or goes on with it: nothing that would have been due in the
+    /// pause was missed.
+    pub fn pause(&self, connection: &ConnectionId, paused: bool, now: Timestamp) -> Result<()> {
+        self.sqlite
+            .execute(
+                "UPDATE schedules SET paused = ?2, decided = max(decided, ?3)
+                 WHERE connection = ?1",
+                params![connection.as_str(), paused.then(|| text(now)), text(now)],
+            )
+            .map_err(|error| self.error("cannot pause the schedule", error))?;
+        Ok(())
+    }
+
+    /// Slots until now are no more to be decided.
+    pub fn settle(&self, connection: &ConnectionId, now: Timestamp) -> Result<()> {
+        self.sqlite
+            .execute(
+                "UPDATE schedules SET decided = max(decided, ?2) WHERE connection = ?1",
+                params![connection.as_str(), text(now)],
+            )
+            .map_err(|error| self.error("cannot settle the schedule", error))?;
+        Ok(())
     }
 
     /// When the connection's first job was due, if it is known.

@@ -12,7 +12,7 @@ use bobbin_core::schedule::{Schedule, Settings};
 use bobbin_core::tap::Context;
 use bobbin_core::{ErrorKind, Result};
 use bobbin_engine::ledger::{SlotOutcome, Trigger};
-use bobbin_engine::service::{Happening, Runner, Scheduled, Service, Watcher};
+use bobbin_engine::service::{Happening, Runner, Scheduled, Service, Watcher, control};
 use bobbin_engine::timetable::{Missed, Overlap};
 use bobbin_engine::{Engine, Outcome, RunReport, RunRequest};
 use jiff::Timestamp;
@@ -191,7 +191,7 @@ fn a_day_of_overruns_failures_and_restarts_leaves_no_slot_without_a_word() {
             std::thread::sleep(run_for);
             stopper.cancel();
         });
-        service.run(&scheduled, &stop).unwrap();
+        service.run(&scheduled, control().1, &stop).unwrap();
         timer.join().unwrap();
         restarts += 1;
         // Away for a while.
@@ -207,7 +207,7 @@ fn a_day_of_overruns_failures_and_restarts_leaves_no_slot_without_a_word() {
         stopper.cancel();
     });
     let until = clock.now();
-    service.run(&scheduled, &stop).unwrap();
+    service.run(&scheduled, control().1, &stop).unwrap();
     timer.join().unwrap();
     assert_accounted(&service, &scheduled, until);
 
@@ -260,7 +260,7 @@ fn f29_a_job_that_takes_too_long_is_stopped_and_the_next_comes_by_schedule() {
         std::thread::sleep(Duration::from_millis(50));
         stopper.cancel();
     });
-    service.run(&scheduled, &stop).unwrap();
+    service.run(&scheduled, control().1, &stop).unwrap();
     timer.join().unwrap();
     assert!(notes.0.lock().unwrap().contains(&"slow: too long".to_owned()));
     let ledger = service.engine.ledger().unwrap();
@@ -270,4 +270,72 @@ fn f29_a_job_that_takes_too_long_is_stopped_and_the_next_comes_by_schedule() {
     let slots = ledger.slots(&"slow".into(), 100).unwrap();
     assert!(slots.iter().any(|row| row.outcome == SlotOutcome::Skipped), "{slots:?}");
     assert_accounted(&service, &scheduled, start());
+}
+
+#[test]
+fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FastClock::new(start(), 1000));
+    let scheduled = [scheduled("asked", every(60), Overlap::Skip)];
+    let engine = Engine::new(directory.path());
+    let runner = Arc::new(Jobs {
+        engine: engine.clone(),
+        clock: Arc::clone(&clock),
+        memories: [("asked".into(), Memory::default())].into(),
+        takes: |number| if number == 2 { 100_000 } else { 1 },
+        began: Mutex::default(),
+    });
+    let notes = Arc::new(Notes::default());
+    let service = Service {
+        engine,
+        clock: clock.clone(),
+        runner: runner.clone(),
+        watcher: notes.clone(),
+        most_jobs: 2,
+        grace: Duration::from_mins(1),
+    };
+    let (control, inbox) = control();
+    let stop = Cancel::new();
+    let asked: ConnectionId = "asked".into();
+    let until = |happened: &dyn Fn() -> bool| {
+        let since = std::time::Instant::now();
+        while !happened() {
+            assert!(since.elapsed() < Duration::from_mins(1));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let idle = || control.look().unwrap()[0].running_since.is_none();
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| service.run(&scheduled, inbox, &stop));
+        until(&|| runner.began.lock().unwrap().len() == 1 && idle());
+        control.pause(&asked, true).unwrap();
+        let seen = control.look().unwrap().remove(0);
+        assert!(seen.paused && seen.next.is_none() && seen.schedule == "every hour", "{seen:?}");
+        // Two hours pass without a job, but one may be asked for, and ended.
+        let then = clock.now() + jiff::SignedDuration::from_hours(2);
+        until(&|| clock.now() > then);
+        control.run(&asked).unwrap();
+        let twice = control.run(&asked).unwrap_err();
+        assert_eq!(twice.kind(), ErrorKind::Conflict);
+        until(&|| control.look().unwrap()[0].running_since.is_some());
+        control.stop(&asked).unwrap();
+        until(&idle);
+        assert_eq!(control.stop(&asked).unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(control.run(&"other".into()).unwrap_err().kind(), ErrorKind::Config);
+        assert_eq!(runner.began.lock().unwrap()[1].1, Trigger::Manual);
+        control.pause(&asked, false).unwrap();
+        let next = control.look().unwrap()[0].next.unwrap();
+        assert!(next > clock.now() && next < clock.now() + jiff::SignedDuration::from_hours(1));
+        until(&|| runner.began.lock().unwrap().len() == 3 && idle());
+        stop.cancel();
+        served.join().unwrap().unwrap();
+    });
+    assert_eq!(control.look().unwrap_err().kind(), ErrorKind::Unavailable);
+    let ledger = service.engine.ledger().unwrap();
+    let slots = ledger.slots(&asked, 100).unwrap();
+    assert!(slots.iter().all(|slot| slot.outcome == SlotOutcome::Started), "{slots:?}");
+    let outcomes: Vec<_> =
+        ledger.jobs(&asked, 10).unwrap().into_iter().map(|job| job.trigger).collect();
+    assert_eq!(outcomes.last().unwrap(), "schedule");
+    assert!(outcomes.contains(&"manual".to_owned()));
 }

@@ -1,6 +1,7 @@
 //! `bobbin serve`: every connection, by its schedule.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,9 @@ use bobbin_core::report::{Event, JobLog, Level};
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Result};
 use bobbin_engine::ledger::{SlotOutcome, Trigger};
-use bobbin_engine::service::{Happening, Runner, Scheduled, Service, Watcher};
+use bobbin_engine::service::{self, Control, Happening, Runner, Scheduled, Service, Watcher};
 use bobbin_engine::{Engine, RunReport, RunRequest};
+use bobbin_server::{Api, Described, Server, token};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -36,6 +38,10 @@ pub(super) struct Serve {
     #[arg(long, default_value_t = 2, value_name = "N")]
     jobs: usize,
 
+    /// Address of the API, or `none`
+    #[arg(long, default_value = "127.0.0.1:8087", value_name = "ADDRESS")]
+    listen: String,
+
     /// Seconds that running jobs have, once asked to stop, to save what is on its way
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     grace: u64,
@@ -51,15 +57,27 @@ impl Serve {
         }
         let stop = Stop::on_signals();
         let scheduled: Vec<Scheduled> = config.connections.values().map(scheduled).collect();
-        let names: Vec<&str> = config.connections.keys().map(String::as_str).collect();
+        let names: Vec<String> = config.connections.keys().cloned().collect();
         let watcher = Arc::new(Shown { format: session.format });
-        watcher.say(
-            None,
-            &format!("serving {}", names.join(", ")),
-            json!({
-                "event": "serving", "connections": names, "home": config.home.display().to_string(),
-            }),
-        );
+        let (control, inbox) = service::control();
+        let server = self.server(&config, control)?;
+        let address = server.as_ref().map(Server::address);
+        let mut line = format!("serving {}", names.join(", "));
+        if let Some(address) = address {
+            let token = token::path(&config.home);
+            line.push_str(&format!(
+                "; the API is at http://{address}, its token in {}",
+                token.display()
+            ));
+            if !address.ip().is_loopback() {
+                line.push_str(
+                    "; that is open to other machines and not encrypted: put a proxy with TLS \
+                     before it",
+                );
+            }
+        }
+        let object = json!({ "event": "serving", "connections": names, "api": address });
+        watcher.say(None, &line, object);
         let service = Service {
             engine: Engine::new(&config.home),
             clock: Arc::new(SystemClock),
@@ -68,9 +86,38 @@ impl Serve {
             most_jobs: self.jobs,
             grace: Duration::from_secs(self.grace),
         };
-        service.run(&scheduled, &stop.cancel)?;
+        service.run(&scheduled, inbox, &stop.cancel)?;
+        drop(server);
         watcher.say(None, "stopped", json!({ "event": "stopped" }));
         Ok(if stop.was_terminated() { exit::OK } else { exit::INTERRUPTED })
+    }
+
+    /// The API, unless there is to be none.
+    fn server(&self, config: &Config, control: Control) -> Result<Option<Server>> {
+        if self.listen == "none" {
+            return Ok(None);
+        }
+        let address: SocketAddr = self.listen.parse().map_err(|error| {
+            Error::config(format!("`{}` is no address to listen on", self.listen))
+                .hint("for example --listen 127.0.0.1:8087, or --listen none")
+                .caused_by(error)
+        })?;
+        let described = |connection: &Connection| {
+            let described = Described {
+                name: connection.name.clone(),
+                schema: connection.schema.to_string(),
+                source: connection.source.kind.clone(),
+                destination: connection.destination.kind.clone(),
+            };
+            (connection.id.clone(), described)
+        };
+        let api = Api {
+            control,
+            engine: Engine::new(&config.home),
+            connections: config.connections.values().map(described).collect(),
+            token: token::read_or_make(&config.home)?,
+        };
+        Server::start(address, api).map(Some)
     }
 }
 

@@ -1,6 +1,8 @@
 //! `bobbin serve` and `bobbin schedule`, as a person runs them.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,7 @@ fn a_service_replicates_at_once_and_by_schedule_and_ends_in_order() {
     let sim = Simulator::start(tiny(31)).unwrap();
     let desk = Desk::new(&sim);
     desk.write(&source(&sim), "path = \"out.duckdb\"", "schedule = { frequency_minutes = 1 }");
-    let serve = ["serve", "--format", "json"];
+    let serve = ["serve", "--format", "json", "--listen", "127.0.0.1:0"];
     let mut child = desk.command(&serve).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(next(&mut lines, "slot")["slot"]["outcome"], "started");
@@ -71,7 +73,7 @@ fn a_stop_saves_what_is_on_its_way_and_a_job_by_hand_does_not_disturb() {
     let sim = Simulator::start(config).unwrap();
     let desk = Desk::new(&sim);
     desk.write(&source(&sim), "path = \"out.duckdb\"", "schedule = { frequency_minutes = 5 }");
-    let serve = ["serve", "--format", "json"];
+    let serve = ["serve", "--format", "json", "--listen", "127.0.0.1:0"];
     let mut child = desk.command(&serve).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(next(&mut lines, "slot")["slot"]["outcome"], "started");
@@ -111,4 +113,102 @@ fn f25_a_preview_tells_the_next_times_and_a_wrong_rule_is_told() {
     with("frequency_minutes = 0").assert(2, &["0 minutes", "1 or more"]);
     with("anchor = \"tomorrow\"").assert(2, &["the anchor `tomorrow` is no instant"]);
     with("time_zone = \"Moon\"").assert(2, &["there is no time zone `Moon`"]);
+}
+
+/// An answer: its status and body.
+fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut answer = agent.run(request.body(body.to_owned()).unwrap()).unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+#[test]
+fn f98_the_api_tells_and_does_for_whoever_has_the_token() {
+    let sim = Simulator::start(tiny(34)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.write(&source(&sim), "path = \"out.duckdb\"", "schedule = { frequency_minutes = 60 }");
+    let serve = ["serve", "--format", "json", "--listen", "127.0.0.1:0"];
+    let mut child = desk.command(&serve).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = next(&mut lines, "serving")["api"].as_str().unwrap().to_owned();
+    next(&mut lines, "job");
+    let file = desk.path(".bobbin/api-token");
+    let token = fs::read_to_string(&file).unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let bearer = format!("Bearer {}", token.trim());
+    let key = [("Authorization", bearer.as_str())];
+    let url = |path: &str| format!("http://{address}{path}");
+    let get = |path: &str| {
+        let (status, body) = ask("GET", &url(path), &key, "");
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+
+    // Who may ask.
+    let list = url("/api/v1/connections");
+    assert_eq!(ask("GET", &url("/health"), &[], "").0, 200);
+    let (status, body) = ask("GET", &list, &[], "");
+    assert_eq!(status, 401);
+    assert!(body.contains("a token is needed") && body.contains("\"status\":401"), "{body}");
+    assert_eq!(ask("GET", &list, &[("Authorization", "Bearer wrong")], "").0, 401);
+    assert_eq!(ask("POST", &format!("{list}/kustomer/jobs"), &[], "").0, 401);
+    let page = [key[0], ("Origin", "http://evil.example")];
+    assert_eq!(ask("GET", &list, &page, "").0, 403);
+    assert_eq!(ask("GET", &list, &[key[0], ("Host", "evil.example")], "").0, 421);
+    assert_eq!(ask("GET", &url("/elsewhere"), &key, "").0, 404);
+
+    // What there is.
+    let all = get("/api/v1/connections");
+    assert_eq!(all["data"][0]["id"], "kustomer");
+    assert_eq!(all["data"][0]["schedule"], "every hour");
+    assert_eq!(all["data"][0]["status"], "idle");
+    assert_eq!(all["data"][0]["destination"], "duckdb");
+    let jobs = get("/api/v1/connections/kustomer/jobs?limit=5");
+    assert_eq!(jobs["data"].as_array().unwrap().len(), 1);
+    assert_eq!(jobs["data"][0]["status"], "complete");
+    assert_eq!(jobs["data"][0]["trigger"], "schedule");
+    let job = jobs["data"][0]["id"].as_str().unwrap();
+    let one = get(&format!("/api/v1/connections/kustomer/jobs/{job}"));
+    assert_eq!(one["report"]["tables"].as_array().unwrap().len(), 9);
+    let log = format!("/api/v1/connections/kustomer/jobs/{job}/log");
+    let (status, text) = ask("GET", &url(&log), &key, "");
+    assert!(status == 200 && text.contains("main - INFO the job is complete"), "{text}");
+    assert!(!text.contains(sim.token()) && !text.contains(token.trim()));
+    assert!(ask("GET", &url(&format!("{log}?format=json")), &key, "").1.starts_with('{'));
+    let elsewhere = url("/api/v1/connections/kustomer/jobs/..%2F..%2Fx/log");
+    assert_eq!(ask("GET", &elsewhere, &key, "").0, 404);
+    assert_eq!(get("/api/v1/connections/kustomer/slots")["data"][0]["outcome"], "started");
+    assert_eq!(ask("GET", &url("/api/v1/connections/other/jobs"), &key, "").0, 404);
+
+    // What it does.
+    let patch = |body: &str| {
+        let json = [key[0], ("Content-Type", "application/json")];
+        ask("PATCH", &url("/api/v1/connections/kustomer"), &json, body)
+    };
+    let (status, body) = patch("{\"paused\":true}");
+    assert!(status == 200 && body.contains("\"paused\":true"), "{body}");
+    assert_eq!(get("/api/v1/connections/kustomer")["next_job_at"], Value::Null);
+    assert!(patch("{\"pause\":true}").0 >= 400);
+    sim.control().mutate(&Mutation::add("note", 7)).unwrap();
+    sim.control().advance(3_600_000);
+    assert_eq!(ask("POST", &format!("{list}/kustomer/jobs"), &key, "").0, 202);
+    assert_eq!(next(&mut lines, "job")["report"]["outcome"], "complete");
+    desk.assert_exact(&sim, None);
+    let jobs = get("/api/v1/connections/kustomer/jobs");
+    assert_eq!(jobs["data"][0]["trigger"], "manual");
+    assert_eq!(ask("POST", &format!("{list}/kustomer/stop"), &key, "").0, 409);
+    assert_eq!(patch("{\"paused\":false}").0, 200);
+    assert!(get("/api/v1/connections/kustomer")["next_job_at"].is_string());
+
+    // Another one cannot have the same address.
+    let second = desk.run(&["serve", "--listen", &address]);
+    second.assert(8, &["cannot listen", "--listen"]);
+    terminate(&mut child);
+    next(&mut lines, "stopped");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -1,0 +1,266 @@
+//! `/api/v1`: a resource each for connections, their jobs and their slots.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use bobbin_core::Error;
+use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_engine::job_log;
+use bobbin_engine::ledger::{JobRow, SlotRow};
+use bobbin_engine::service::Seen;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::gate::{self, Gate};
+use crate::problem::Problem;
+use crate::{Api, Described};
+
+type Answer<T> = Result<T, Problem>;
+
+/// Bytes that a request's body may have.
+const MOST_BODY_BYTES: usize = 64 << 10;
+
+/// Entries of a list, unless asked for fewer or more, and at most.
+const PAGE: u32 = 100;
+const MOST_ENTRIES: u32 = 1000;
+
+pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
+    let gate = Gate { api: Arc::clone(&api), address };
+    let of = |rest: &str| format!("/api/v1/connections/{{connection}}{rest}");
+    Router::new()
+        .route("/health", get(health))
+        .route("/api/v1/connections", get(connections))
+        .route(&of(""), get(connection).patch(change))
+        .route(&of("/jobs"), get(jobs).post(run))
+        .route(&of("/jobs/{job}"), get(job))
+        .route(&of("/jobs/{job}/log"), get(log))
+        .route(&of("/stop"), post(stop))
+        .route(&of("/slots"), get(slots))
+        .fallback(async || Problem::not_found("address"))
+        .layer(middleware::from_fn_with_state(gate, gate::pass))
+        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+        .with_state(api)
+}
+
+async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// A connection and what it does now.
+#[derive(Serialize)]
+struct Connection {
+    id: ConnectionId,
+    #[serde(flatten)]
+    described: Described,
+    schedule: String,
+    /// When its next job is due; none while it is paused.
+    next_job_at: Option<Timestamp>,
+    paused: bool,
+    /// `running`, `waiting` or `idle`.
+    status: &'static str,
+    running_since: Option<Timestamp>,
+}
+
+impl Connection {
+    fn of(seen: Seen, api: &Api) -> Option<Self> {
+        let described = api.connections.get(&seen.connection)?.clone();
+        let status = match (seen.running_since, seen.waiting) {
+            (Some(_), _) => "running",
+            (None, true) => "waiting",
+            (None, false) => "idle",
+        };
+        Some(Self {
+            id: seen.connection,
+            described,
+            schedule: seen.schedule,
+            next_job_at: seen.next,
+            paused: seen.paused,
+            status,
+            running_since: seen.running_since,
+        })
+    }
+}
+
+/// A job.
+#[derive(Serialize)]
+struct Job {
+    id: JobId,
+    trigger: String,
+    started_at: Timestamp,
+    /// `running`, `complete`, `incomplete`, `interrupted`, `failed` or `abrupt`: its process died.
+    status: &'static str,
+    report: Option<Value>,
+}
+
+impl Job {
+    fn of(row: JobRow) -> Answer<Self> {
+        let status = match &row.report {
+            Some(report) => report.outcome.word(),
+            None if row.ended => "abrupt",
+            None => "running",
+        };
+        let report = row.report.map(serde_json::to_value).transpose();
+        let report =
+            report.map_err(|error| Error::bug("cannot write a report as JSON").caused_by(error))?;
+        Ok(Self { id: row.id, trigger: row.trigger, started_at: row.started, status, report })
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<u32>,
+}
+
+impl Page {
+    fn limit(&self) -> u32 {
+        self.limit.unwrap_or(PAGE).clamp(1, MOST_ENTRIES)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    paused: bool,
+}
+
+#[derive(Deserialize)]
+struct LogQuery {
+    /// `text` (lines in Stitch's form) or `json` (one object a line).
+    format: Option<String>,
+}
+
+async fn connections(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
+    let all = asked(api, |api| {
+        let seen = api.control.look()?;
+        Ok(seen.into_iter().filter_map(|seen| Connection::of(seen, api)).collect::<Vec<_>>())
+    });
+    Ok(Json(json!({ "data": all.await? })))
+}
+
+async fn connection(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+) -> Answer<Json<Connection>> {
+    let found = asked(api, move |api| {
+        let id = known(api, &connection)?;
+        let seen = api.control.look()?.into_iter().find(|seen| seen.connection == id);
+        seen.and_then(|seen| Connection::of(seen, api))
+            .ok_or_else(|| Problem::not_found("connection"))
+    });
+    Ok(Json(found.await?))
+}
+
+async fn change(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    Json(change): Json<Change>,
+) -> Answer<Json<Connection>> {
+    let (asked_api, asked_id) = (Arc::clone(&api), id.clone());
+    asked(asked_api, move |api| Ok(api.control.pause(&known(api, &asked_id)?, change.paused)?))
+        .await?;
+    connection(State(api), Path(id)).await
+}
+
+async fn run(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+) -> Answer<(StatusCode, Json<Value>)> {
+    asked(api, move |api| Ok(api.control.run(&known(api, &connection)?)?)).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "status": "accepted" }))))
+}
+
+async fn stop(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+) -> Answer<(StatusCode, Json<Value>)> {
+    asked(api, move |api| Ok(api.control.stop(&known(api, &connection)?)?)).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "status": "accepted" }))))
+}
+
+async fn jobs(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+    Query(page): Query<Page>,
+) -> Answer<Json<Value>> {
+    let rows = asked(api, move |api| {
+        let rows = api.engine.ledger()?.jobs(&known(api, &connection)?, page.limit())?;
+        rows.into_iter().map(Job::of).collect::<Answer<Vec<_>>>()
+    });
+    Ok(Json(json!({ "data": rows.await? })))
+}
+
+async fn job(
+    State(api): State<Arc<Api>>,
+    Path((connection, job)): Path<(String, String)>,
+) -> Answer<Json<Job>> {
+    let row = asked(api, move |api| {
+        let id = JobId::from(job.as_str());
+        let row = api.engine.ledger()?.job(&known(api, &connection)?, &id)?;
+        row.map_or_else(|| Err(Problem::not_found("job")), Job::of)
+    });
+    Ok(Json(row.await?))
+}
+
+async fn log(
+    State(api): State<Arc<Api>>,
+    Path((connection, job)): Path<(String, String)>,
+    Query(query): Query<LogQuery>,
+) -> Answer<Response> {
+    let json = match query.format.as_deref() {
+        None | Some("text") => false,
+        Some("json") => true,
+        Some(_) => {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "format is neither text nor json"));
+        }
+    };
+    let text = asked(api, move |api| {
+        let id = JobId::from(job.as_str());
+        let log = job_log::open(api.engine.home(), &known(api, &connection)?, &id)?;
+        let mut out = String::new();
+        for line in BufReader::new(log).lines() {
+            let line = line.map_err(|error| Error::io("cannot read the job's log", error))?;
+            let shown = if json { Some(line) } else { job_log::line(&line) };
+            if let Some(shown) = shown {
+                out.push_str(&shown);
+                out.push('\n');
+            }
+        }
+        Ok(out)
+    });
+    let kind = if json { "application/x-ndjson" } else { "text/plain; charset=utf-8" };
+    Ok(([(header::CONTENT_TYPE, kind)], text.await?).into_response())
+}
+
+async fn slots(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+    Query(page): Query<Page>,
+) -> Answer<Json<Value>> {
+    let rows = asked(api, move |api| {
+        let rows: Vec<SlotRow> =
+            api.engine.ledger()?.slots(&known(api, &connection)?, page.limit())?;
+        Ok(rows)
+    });
+    Ok(Json(json!({ "data": rows.await? })))
+}
+
+fn known(api: &Api, connection: &str) -> Answer<ConnectionId> {
+    let id = ConnectionId::from(connection);
+    if api.connections.contains_key(&id) { Ok(id) } else { Err(Problem::not_found("connection")) }
+}
+
+/// Runs what blocks where it may.
+async fn asked<T: Send + 'static>(
+    api: Arc<Api>,
+    question: impl FnOnce(&Api) -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    let answer = tokio::task::spawn_blocking(move || question(&api)).await;
+    answer.unwrap_or_else(|_| Err(Error::bug("a request's thread panicked").into()))
+}

@@ -1,0 +1,103 @@
+//! Who may ask: whoever has the token, by a name of this machine, from no web page.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::Api;
+use crate::problem::Problem;
+
+/// What the gate knows.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) api: Arc<Api>,
+    pub(crate) address: SocketAddr,
+}
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    if let Err(problem) = gate.check(request.uri().path(), request.headers()) {
+        return problem.into_response();
+    }
+    match tokio::time::timeout(LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "the answer took too long").into_response()
+        }
+    }
+}
+
+impl Gate {
+    fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+        if self.address.ip().is_loopback() && !is_here(host) {
+            let detail = "this service answers to names of its own machine only";
+            return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
+        }
+        if headers.contains_key(header::ORIGIN) {
+            let detail = "requests of web pages are not answered";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        if path == "/health" || self.knows(headers) {
+            return Ok(());
+        }
+        let detail = "a token is needed: Authorization: Bearer …; it stands in the file api-token \
+                      in bobbin's directory";
+        Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
+    }
+
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| value.split_once(' '));
+        given.is_some_and(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer") && same(token.trim(), self.api.token.reveal())
+        })
+    }
+}
+
+/// Whether a `Host` names this machine.
+fn is_here(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => host.split(':').next().unwrap_or(""),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Compares in a time that tells nothing about where two texts differ.
+fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |seen, (a, b)| seen | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_this_machine_are_told_from_others() {
+        for here in
+            ["localhost", "LOCALHOST:8087", "127.0.0.1:1", "127.9.9.9", "[::1]:8087", "[::1]"]
+        {
+            assert!(is_here(here), "{here}");
+        }
+        for there in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1:8087",
+            "[::2]",
+            "127.0.0.1.nip.io",
+        ] {
+            assert!(!is_here(there), "{there}");
+        }
+        assert!(same("abc", "abc") && !same("abc", "abd") && !same("abc", "ab"));
+    }
+}

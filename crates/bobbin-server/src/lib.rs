@@ -1,0 +1,113 @@
+//! The HTTP API of a running service: its connections, jobs, logs and slots, as JSON.
+//!
+//! Async lives here and nowhere else of ours; no business rule does.
+
+mod api;
+mod gate;
+mod problem;
+pub mod token;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bobbin_core::id::ConnectionId;
+use bobbin_core::secret::Secret;
+use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_engine::Engine;
+use bobbin_engine::service::Control;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+/// A connection, as the file has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Described {
+    /// Its name in the file.
+    pub name: String,
+    /// The schema of its tables.
+    pub schema: String,
+    /// What it reads from, for example `kustomer`.
+    pub source: String,
+    /// What it writes to, for example `postgres`.
+    pub destination: String,
+}
+
+/// What the API speaks for.
+#[derive(Clone)]
+pub struct Api {
+    /// Asks the running service.
+    pub control: Control,
+    /// Keeps ledger and logs.
+    pub engine: Engine,
+    /// The connections of the file.
+    pub connections: BTreeMap<ConnectionId, Described>,
+    /// What every request must carry.
+    pub token: Secret,
+}
+
+/// A server that listens until it is dropped.
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens on an address.
+    ///
+    /// # Errors
+    /// Of kind `Conflict` when another program listens there, `Io` when it cannot be had.
+    pub fn start(address: SocketAddr, api: Api) -> Result<Self> {
+        let refused = |error: std::io::Error| {
+            let kind = match error.kind() {
+                std::io::ErrorKind::AddrInUse => ErrorKind::Conflict,
+                _ => ErrorKind::Io,
+            };
+            Error::new(kind, "cannot listen for requests")
+                .with("address", address)
+                .hint("choose another one with --listen, or --listen none for no API")
+                .caused_by(error)
+        };
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(8)
+            .build()
+            .map_err(refused)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let router = api::router(Arc::new(api), address);
+        let thread = std::thread::Builder::new()
+            .name("api".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+                    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+                        // A sender that is gone means the same.
+                        let _ = stopped.await;
+                    });
+                    let _ = serving.await;
+                });
+            })
+            .map_err(refused)?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

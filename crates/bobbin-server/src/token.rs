@@ -1,0 +1,44 @@
+//! The key that every request carries.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bobbin_core::secret::Secret;
+use bobbin_core::{Error, Result};
+
+/// Where it is kept below bobbin's directory.
+pub fn path(home: &Path) -> PathBuf {
+    home.join("api-token")
+}
+
+/// Reads the token; makes one at the first start, in a file that only this user can read.
+pub fn read_or_make(home: &Path) -> Result<Secret> {
+    let path = path(home);
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim().len() >= 32 => return Ok(Secret::new(text.trim())),
+        Ok(_) => {
+            return Err(Error::config("the API's token is too short")
+                .with("path", path.display())
+                .hint("delete the file, and the next start makes a new one"));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(
+                Error::io("cannot read the API's token", error).with("path", path.display())
+            );
+        }
+    }
+    let failed =
+        |error| Error::io("cannot make the API's token", error).with("path", path.display());
+    fs::create_dir_all(home).map_err(failed)?;
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+    let text = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let mut file: File =
+        File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+    writeln!(file, "{text}").and_then(|()| file.sync_all()).map_err(failed)?;
+    Ok(Secret::new(text))
+}
