@@ -55,7 +55,8 @@ pub struct RunRequest<'a> {
 }
 
 /// What both sides of a job came to.
-struct Ends {
+#[derive(Default)]
+pub(crate) struct Ends {
     catalog: Catalog,
     outcomes: Vec<StreamOutcome>,
     loaded: Loaded,
@@ -112,13 +113,7 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION"),
         });
         let connection = request.connection.clone();
-        let mut ends = Ends {
-            catalog: Catalog::default(),
-            outcomes: Vec::new(),
-            loaded: Loaded::default(),
-            resumed_segments: 0,
-            error: None,
-        };
+        let mut ends = Ends::default();
         let selection = request.selection;
         if let Err(error) = self.drive(cx, request, &ledger, &spool, &job, &mut ends) {
             ends.error = Some(error);
@@ -169,7 +164,9 @@ impl Engine {
         };
         let recovered = resume(cx, &mut *loader, spool, (rounds, selection), &save_state, ends)?;
         let state = recovered.state.unwrap_or_default();
-        if state == State::default() && ledger.state(connection)?.is_some() {
+        if state == State::default()
+            && ledger.state(connection)?.is_some_and(|kept| kept != State::default())
+        {
             cx.log.event(Event::Notice {
                 level: Level::Warn,
                 stream: None,
@@ -323,7 +320,7 @@ pub fn verify_selection(
 }
 
 /// Loads what earlier jobs had sealed and not loaded; gives what the destination then holds.
-fn resume(
+pub(crate) fn resume(
     cx: Context<'_>,
     loader: &mut dyn Loader,
     spool: &Spool,

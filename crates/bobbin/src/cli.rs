@@ -9,6 +9,7 @@ mod logs;
 mod plan;
 mod query;
 mod rejected;
+mod reset;
 mod run;
 mod schedule;
 mod serve;
@@ -100,6 +101,8 @@ enum Verb {
     Status(status::Status),
     /// Show what happened in a job, line by line
     Logs(logs::Logs),
+    /// Read everything, or one table, again from the start date
+    Reset(reset::Reset),
     /// List the records that were set aside, or load them again
     Rejected(rejected::Rejected),
     /// Ask the destination in SQL, read-only
@@ -127,6 +130,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Schedule(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
         Verb::Logs(verb) => verb.run(&session),
+        Verb::Reset(verb) => verb.run(&session),
         Verb::Rejected(verb) => verb.run(&session),
         Verb::Query(verb) => verb.run(&session),
         Verb::Simulate(verb) => verb.run(&session),

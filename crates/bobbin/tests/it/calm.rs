@@ -221,3 +221,34 @@ fn f53_f55_f56_a_jobs_log_tells_what_happened() {
     assert_form(last);
     assert!(last.contains("main - CRITICAL failed: ") && last.contains("hint"), "{told:?}");
 }
+
+#[test]
+fn f34_f35_f36_a_reset_reads_again_and_changes_no_count() {
+    let sim = Simulator::start(tiny(9)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    let extracted = |told: &Told, table: &str| -> u64 {
+        let report: Value = serde_json::from_str(told.stdout.lines().last().unwrap()).unwrap();
+        let tables = report["report"]["tables"].as_array().unwrap();
+        let found = tables.iter().find(|found| found["stream"] == table).unwrap();
+        found["extracted"].as_u64().unwrap()
+    };
+    let quiet = desk.run(&["run", "--format", "json"]);
+    assert_eq!(extracted(&quiet, "notes"), 0);
+    desk.run(&["reset", "--table", "notes"]).assert(2, &["notes of kustomer", "--yes"]);
+    desk.run(&["reset", "--table", "notes", "--yes"]).assert(0, &["start date: notes"]);
+    let again = desk.run(&["run", "--format", "json"]);
+    let held = |stream: &str| {
+        sim.oracle().held(stream, fake_kustomer::Bounds::all()).unwrap().len() as u64
+    };
+    assert_eq!(extracted(&again, "notes"), held("note"));
+    assert_eq!(extracted(&again, "messages"), 0);
+    desk.assert_exact(&sim, None);
+    let wrong = desk.run(&["reset", "--table", "nothing", "--yes"]);
+    wrong.assert(2, &["no bookmark of `nothing`", "there are those of: ", "notes"]);
+    desk.run(&["reset", "--yes"]).assert(0, &["messages", "notes"]);
+    let all = desk.run(&["run", "--format", "json"]);
+    assert_eq!(extracted(&all, "messages"), held("message"));
+    assert!(!all.stdout.contains("restored database"), "{all:?}");
+    desk.assert_exact(&sim, None);
+}

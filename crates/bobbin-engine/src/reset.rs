@@ -1,0 +1,79 @@
+//! Reading again what was read (F-34, F-35): bookmarks go, rows stay and are overwritten by key.
+
+use bobbin_core::catalog::Selection;
+use bobbin_core::destination::Destination;
+use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
+use bobbin_core::state::State;
+use bobbin_core::tap::Context;
+use bobbin_core::{Error, Party, Result};
+
+use crate::engine::{Ends, Engine, resume};
+use crate::load::Rounds;
+use crate::spool::Spool;
+
+/// What to read again.
+pub struct ResetRequest<'a> {
+    /// Whose bookmarks.
+    pub connection: &'a ConnectionId,
+    /// Where in the destination its tables are.
+    pub schema: &'a SchemaName,
+    /// Which holds the bookmarks.
+    pub destination: &'a dyn Destination,
+    /// What was chosen.
+    pub selection: &'a Selection,
+    /// Only these streams; everything when there are none.
+    pub streams: &'a [StreamName],
+}
+
+impl Engine {
+    /// Takes bookmarks out of the destination's state, so that the next job reads from the start date.
+    /// What earlier jobs extracted is loaded first: its states are from before. Gives the streams whose
+    /// bookmarks went; none where nothing was kept.
+    ///
+    /// # Errors
+    /// When another job of the connection is running, a stream has no bookmark, or the destination
+    /// fails.
+    pub fn reset(&self, cx: Context<'_>, request: &ResetRequest<'_>) -> Result<Vec<StreamName>> {
+        let destinations = |error: Error| error.of(Party::Destination);
+        let ledger = self.ledger()?;
+        let spool = Spool::open(&self.home().join("spool"), request.connection)?;
+        let job = JobId::from(cx.clock.now().strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
+        let mut loader =
+            request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
+        let save_state =
+            |state: &State| ledger.save_state(request.connection, state, cx.clock.now());
+        let rounds =
+            Rounds { records: request.destination.rows_per_commit().max(1), ..self.rounds };
+        let mut ends = Ends::default();
+        let recovered =
+            resume(cx, &mut *loader, &spool, (rounds, request.selection), &save_state, &mut ends)?;
+        let Some(mut state) = recovered.state else { return Ok(Vec::new()) };
+        let gone: Vec<StreamName> = if request.streams.is_empty() {
+            std::mem::take(&mut state).bookmarks.into_keys().collect()
+        } else {
+            for stream in request.streams {
+                if state.bookmarks.remove(stream).is_none() {
+                    return Err(no_bookmark(stream, &state));
+                }
+            }
+            if state.currently_syncing.as_ref().is_some_and(|s| request.streams.contains(s)) {
+                state.currently_syncing = None;
+            }
+            request.streams.to_vec()
+        };
+        loader.commit(Some(&state)).map_err(destinations)?;
+        save_state(&state)?;
+        loader.finish().map_err(destinations)?;
+        Ok(gone)
+    }
+}
+
+fn no_bookmark(stream: &StreamName, state: &State) -> Error {
+    let known: Vec<&str> = state.bookmarks.keys().map(StreamName::as_str).collect();
+    let hint = if known.is_empty() {
+        "this source keeps one state for everything: reset the whole connection".to_owned()
+    } else {
+        format!("there are those of: {}; others are read whole in every run", known.join(", "))
+    };
+    Error::config(format!("there is no bookmark of `{stream}`")).hint(hint)
+}
