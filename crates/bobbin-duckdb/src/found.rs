@@ -87,6 +87,14 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// A table went since the session told which are there: whoever made it again now would hide that what
+/// it held is to be read again.
+pub(crate) fn dropped_meanwhile(place: &Place) -> Error {
+    Error::new(ErrorKind::SchemaConflict, "the table was dropped while bobbin ran")
+        .with("table", format!("{}.{}", place.schema, place.table))
+        .hint("run again: its stream is read again from the start date then")
+}
+
 /// Stops a table from which a column of its key was dropped: its rows cannot be told apart.
 pub(crate) fn check_key(
     db: &Connection,

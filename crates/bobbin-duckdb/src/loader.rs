@@ -68,6 +68,8 @@ pub(crate) struct DuckDbLoader {
     holds: bool,
     /// What failed after the last round was durable.
     untidy: Option<Error>,
+    /// Streams whose table was not there when that was asked.
+    lost: Option<FxHashSet<StreamName>>,
 }
 
 /// What is in the open transaction.
@@ -114,6 +116,7 @@ impl DuckDbLoader {
             widest: 0,
             holds: false,
             untidy: None,
+            lost: None,
         })
     }
 
@@ -153,6 +156,12 @@ impl DuckDbLoader {
             }
         };
         let opened = registry.open(&self.db, &self.ledger, stream)?;
+        let own = opened.0.tables.first().filter(|own| own.recorded && !own.exists);
+        if let (Some(own), Some(lost)) = (own, &self.lost)
+            && !lost.contains(&stream.name)
+        {
+            return Err(found::dropped_meanwhile(&own.place));
+        }
         self.tables.insert(stream.name.clone(), opened);
         Ok(())
     }
@@ -262,6 +271,7 @@ impl Loader for DuckDbLoader {
                 lost.push(own.stream.into());
             }
         }
+        self.lost = Some(lost.iter().cloned().collect());
         Ok(Recovered { state, segments, sequence, lost })
     }
 

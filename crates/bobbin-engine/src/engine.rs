@@ -1,6 +1,7 @@
 //! One job from its beginning to its report.
 
 use std::cell::RefCell;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -89,6 +90,26 @@ impl Engine {
                 .hint("choose a directory that can be written with `home` in the file or --home")
         })?;
         Ledger::open(&self.home.join("ledger.sqlite"))
+    }
+
+    /// Takes the lock of whoever runs schedules below `home`; it is given back with the file.
+    pub(crate) fn lock_service(&self) -> Result<File> {
+        std::fs::create_dir_all(&self.home)
+            .map_err(|error| Error::io("cannot make bobbin's directory", error))?;
+        let path = self.home.join("serve.lock");
+        let failed =
+            |error| Error::io("cannot take the service's lock", error).with("path", path.display());
+        let lock = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = lock.map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::new(ErrorKind::Conflict, "another bobbin serves this directory")
+                    .with("path", path.display())
+                    .hint("stop it first, or give this one a `home` of its own"))
+            }
+        }
     }
 
     /// Runs one job to its end.
@@ -184,8 +205,12 @@ impl Engine {
             reached: None,
         }));
         let first_sequence = sequence_after(cx.clock.now(), recovered.sequence);
-        let mut writer =
-            spool.writer(job, first_sequence, Limits { records: rows, ..self.limits })?;
+        let mut writer = spool.writer(
+            job,
+            first_sequence,
+            Limits { records: rows, ..self.limits },
+            state.clone(),
+        )?;
         for stream in &catalog.streams {
             // So that a state after which nothing came finds a stream to travel with.
             bobbin_core::tap::Output::schema(&mut writer, &selection.prune(stream))?;
@@ -200,6 +225,8 @@ impl Engine {
 
         let done = Cancel::new();
         let (extracted, followed) = std::thread::scope(|scope| {
+            // Also when loading panics: the scope waits for the threads.
+            let _done = Done(&done);
             let watch = std::thread::Builder::new().name("patience".into());
             let watched = watch.spawn_scoped(scope, || wear_out(cx.cancel, &done, &patience));
             let extraction =
@@ -217,7 +244,6 @@ impl Engine {
                 Ok(_) => loading.follow(&sealed),
                 Err(error) => Err(Error::io("cannot start a thread", error)),
             };
-            done.cancel();
             if followed.is_err() {
                 flags.stopped.store(true, Ordering::Relaxed);
             }
@@ -267,6 +293,15 @@ impl Engine {
             }
             Some(error) => Err(error),
         }
+    }
+}
+
+/// Tells that loading is over once it is dropped.
+struct Done<'a>(&'a Cancel);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 
@@ -349,15 +384,14 @@ pub(crate) fn resume(
         });
     }
     let mut resumed = 0;
+    let mut current = recovered.state.clone().unwrap_or_default();
     for mut sealed in leftovers.sealed {
         cx.cancel.check()?;
-        if let Some(state) = &mut sealed.segment.state {
-            state.bookmarks.retain(|stream, _| !recovered.lost.contains(stream));
-        }
         if recovered.segments.contains(&sealed.segment.id) {
             spool.release(&sealed)?;
         } else {
             resumed += 1;
+            sealed.fit(&mut current);
             loading.add(sealed)?;
         }
     }

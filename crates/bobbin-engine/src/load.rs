@@ -210,6 +210,10 @@ impl<'a> Loading<'a> {
     /// Makes the round durable and releases its segments.
     pub(crate) fn commit(&mut self) -> Result<()> {
         if self.round.is_empty() {
+            // What it held was set aside.
+            self.round_weight = 0;
+            self.round_records = 0;
+            self.since = None;
             return Ok(());
         }
         crash::point("before-commit");

@@ -81,10 +81,21 @@ impl Engine {
         let destinations = |error: Error| error.of(Party::Destination);
         let mut loader =
             request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
-        loader.recover().map_err(destinations)?;
+        let lost = loader.recover().map_err(destinations)?.lost;
         let mut retry = Retry { cx, loader: &mut *loader, job, started, number: 0 };
         let mut all = Vec::new();
         for stream in streams {
+            if lost.contains(&stream.name) {
+                // Made anew by this, it would look as if all of it were there.
+                all.push(Retried {
+                    stopped: Some(
+                        "its table is not there any more; run first, which makes it again"
+                            .to_owned(),
+                    ),
+                    ..Retried::of(stream)
+                });
+                continue;
+            }
             let retried = retry.stream(&request.selection.prune(stream)).map_err(destinations)?;
             if retried.tried > 0 || retried.stopped.is_some() {
                 all.push(retried);
@@ -92,6 +103,14 @@ impl Engine {
         }
         loader.finish().map_err(destinations)?;
         Ok(all)
+    }
+}
+
+impl Retried {
+    /// Nothing tried yet.
+    fn of(stream: &Stream) -> Self {
+        let stream = stream.name.to_string();
+        Self { stream, tried: 0, loaded: 0, unchanged: 0, rejected: 0, stopped: None }
     }
 }
 
@@ -119,14 +138,7 @@ struct Retry<'a> {
 
 impl Retry<'_> {
     fn stream(&mut self, stream: &Stream) -> Result<Retried> {
-        let mut retried = Retried {
-            stream: stream.name.to_string(),
-            tried: 0,
-            loaded: 0,
-            unchanged: 0,
-            rejected: 0,
-            stopped: None,
-        };
+        let mut retried = Retried::of(stream);
         // Even with a clock that is set back nothing is tried twice.
         let mut all = None;
         while all.is_none_or(|all| retried.tried < all) {

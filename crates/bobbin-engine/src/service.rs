@@ -91,6 +91,9 @@ pub struct Service {
 /// How often a wish to stop, and a clock that was set, are looked for.
 const WATCH: Duration = Duration::from_millis(200);
 
+/// How often it is written down how far slots are decided where none is due.
+const SETTLE: Duration = Duration::from_mins(1);
+
 struct Ended {
     connection: ConnectionId,
     trigger: Trigger,
@@ -202,6 +205,10 @@ struct Round<'a> {
     waiting: VecDeque<(ConnectionId, Trigger)>,
     running: BTreeMap<ConnectionId, Running>,
     messages: Sender<Message>,
+    /// Slots up to here are decided.
+    ticked: Timestamp,
+    /// When that was last written down.
+    settled: Option<Instant>,
 }
 
 impl Service {
@@ -212,6 +219,7 @@ impl Service {
     /// When the ledger cannot be used: without it nobody could tell what was done.
     pub fn run(&self, connections: &[Scheduled], inbox: Inbox, stop: &Cancel) -> Result<()> {
         let Inbox { messages, heard } = inbox;
+        let _lock = self.engine.lock_service()?;
         let mut round = Round {
             service: self,
             ledger: self.engine.ledger()?,
@@ -220,6 +228,8 @@ impl Service {
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
             messages,
+            ticked: Timestamp::MIN,
+            settled: None,
         };
         for scheduled in connections {
             round.schedule(scheduled)?;
@@ -236,12 +246,29 @@ impl Round<'_> {
         let kept = self.ledger.schedule(&scheduled.connection, now)?;
         let mut scheduled = scheduled.clone();
         scheduled.paused |= kept.paused;
-        if scheduled.paused {
-            // What would have been due in a pause was not missed.
-            self.ledger.settle(&scheduled.connection, now)?;
-        }
         self.plan(&scheduled, kept.base, kept.decided);
+        if let Some(slot) = self.ledger.unstarted(&scheduled.connection)? {
+            self.make_up(&scheduled, slot, now)?;
+        }
         self.scheduled.insert(scheduled.connection.clone(), (scheduled, kept.base));
+        Ok(())
+    }
+
+    /// A slot whose job never began, because the process died before.
+    fn make_up(&mut self, scheduled: &Scheduled, slot: Timestamp, now: Timestamp) -> Result<()> {
+        let runs = scheduled.missed == Missed::RunOnce && !scheduled.paused;
+        let (outcome, reason) = if runs {
+            (SlotOutcome::Started, "late: bobbin ended before its turn came")
+        } else {
+            (SlotOutcome::Missed, "bobbin ended before its turn came")
+        };
+        let row = SlotRow { outcome, ..skipped(slot, reason.to_owned(), now) };
+        self.ledger.decide(&scheduled.connection, &row)?;
+        self.service.watcher.happened(now, &scheduled.connection, Happening::Slot(&row));
+        if runs {
+            self.timetable.began(&scheduled.connection);
+            self.waiting.push_back((scheduled.connection.clone(), Trigger::Slot(slot)));
+        }
         Ok(())
     }
 
@@ -261,6 +288,12 @@ impl Round<'_> {
             let now = self.service.clock.now();
             for decision in self.timetable.tick(now) {
                 self.take(decision, now)?;
+            }
+            self.ticked = now;
+            if self.settled.is_none_or(|settled| settled.elapsed() >= SETTLE) {
+                // So that a crash makes nothing of a pause look missed.
+                self.ledger.settle(now)?;
+                self.settled = Some(Instant::now());
             }
             self.start_waiting(now)?;
             self.stop_what_takes_too_long(now);
@@ -321,6 +354,10 @@ impl Round<'_> {
                     let _ = answer.send(Err(unknown()));
                     return Ok(());
                 };
+                if scheduled.paused == paused {
+                    let _ = answer.send(Ok(()));
+                    return Ok(());
+                }
                 scheduled.paused = paused;
                 let (scheduled, base) = (scheduled.clone(), *base);
                 self.ledger.pause(&connection, paused, now)?;
@@ -463,6 +500,7 @@ impl Round<'_> {
             running.cancel.cancel();
         }
         let now = self.service.clock.now();
+        self.ledger.settle(self.ticked)?;
         for (connection, trigger) in std::mem::take(&mut self.waiting) {
             let Trigger::Slot(slot) = trigger else { continue };
             let reason = "bobbin was stopped before its turn came".to_owned();

@@ -22,6 +22,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
 
 pub use manifest::Sealed;
@@ -80,9 +81,15 @@ impl Spool {
         &self.directory
     }
 
-    /// Starts writing the segments of `job`.
-    pub fn writer(&self, job: &JobId, first_sequence: i64, limits: Limits) -> Result<SpoolWriter> {
-        SpoolWriter::new(&self.directory, job.clone(), first_sequence, limits)
+    /// Starts writing the segments of `job`, which goes on from `base`.
+    pub fn writer(
+        &self,
+        job: &JobId,
+        first_sequence: i64,
+        limits: Limits,
+        base: State,
+    ) -> Result<SpoolWriter> {
+        SpoolWriter::new(&self.directory, job.clone(), first_sequence, limits, base)
     }
 
     /// Finds what earlier jobs left and deletes what they had not sealed.

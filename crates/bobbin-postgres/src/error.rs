@@ -63,6 +63,14 @@ pub(crate) fn postgres(what: &str, error: &postgres::Error) -> Error {
     out.caused_by(Cause { text, code: Some(code.clone()) })
 }
 
+/// A table went since the session told which are there: whoever made it again now would hide that what
+/// it held is to be read again.
+pub(crate) fn dropped_meanwhile(table: &str) -> Error {
+    Error::new(ErrorKind::SchemaConflict, "the table was dropped while bobbin ran")
+        .with("table", table)
+        .hint("run again: its stream is read again from the start date then")
+}
+
 /// Why no connection could be made.
 pub(crate) fn connecting(error: &postgres::Error, config: &Config) -> Error {
     let out = match error.as_db_error() {

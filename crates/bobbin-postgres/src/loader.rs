@@ -46,6 +46,8 @@ pub(crate) struct PostgresLoader {
     clock: Arc<dyn Clock>,
     cancel: Cancel,
     durable: FxHashSet<SegmentId>,
+    /// Streams whose table was not there when that was asked.
+    lost: Option<FxHashSet<StreamName>>,
     registry: Option<Registry>,
     tables: FxHashMap<StreamName, (Family, Converter)>,
     round: Option<Round>,
@@ -85,6 +87,7 @@ impl PostgresLoader {
             clock,
             cancel,
             durable,
+            lost: None,
             registry: None,
             tables: FxHashMap::default(),
             round: None,
@@ -141,6 +144,12 @@ impl PostgresLoader {
         };
         if !self.tables.contains_key(&stream.name) {
             let opened = registry.open(db, &self.ledger, stream)?;
+            let own = opened.0.tables.first().filter(|own| own.recorded && !own.exists);
+            if let (Some(own), Some(lost)) = (own, &self.lost)
+                && !lost.contains(&stream.name)
+            {
+                return Err(error::dropped_meanwhile(&own.name));
+            }
             self.tables.insert(stream.name.clone(), opened);
         }
         Ok(())
@@ -263,6 +272,7 @@ impl Loader for PostgresLoader {
                 lost.push(own.stream.into());
             }
         }
+        self.lost = Some(lost.iter().cloned().collect());
         Ok(Recovered { state, segments, sequence, lost })
     }
 

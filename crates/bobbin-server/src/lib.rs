@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bobbin_core::id::ConnectionId;
 use bobbin_core::secret::Secret;
@@ -45,6 +46,9 @@ pub struct Api {
     /// What every request must carry.
     pub token: Secret,
 }
+
+/// How long answers on their way have once the server is to stop.
+const PARTING: Duration = Duration::from_secs(3);
 
 /// A server that listens until it is dropped.
 pub struct Server {
@@ -84,12 +88,30 @@ impl Server {
             .spawn(move || {
                 runtime.block_on(async move {
                     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-                    let serving = axum::serve(listener, router).with_graceful_shutdown(async {
+                    let (stopping, stop) = tokio::sync::watch::channel(());
+                    let asked = |mut stop: tokio::sync::watch::Receiver<()>| async move {
+                        let _ = stop.changed().await;
+                    };
+                    let serving =
+                        axum::serve(listener, router).with_graceful_shutdown(asked(stop.clone()));
+                    let late = async {
+                        asked(stop).await;
+                        tokio::time::sleep(PARTING).await;
+                    };
+                    let heard = async {
                         // A sender that is gone means the same.
                         let _ = stopped.await;
-                    });
-                    let _ = serving.await;
+                        let _ = stopping.send(());
+                        std::future::pending::<()>().await;
+                    };
+                    tokio::select! {
+                        _ = serving => {}
+                        () = late => {}
+                        () = heard => {}
+                    }
                 });
+                // A client that is slow holds nobody up.
+                runtime.shutdown_background();
             })
             .map_err(refused)?;
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })

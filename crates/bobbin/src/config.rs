@@ -159,6 +159,11 @@ impl Config {
             let schema = table.schema.unwrap_or_else(|| schema_name(&name));
             check_schema(&schema, &name)?;
             let id = identity(&name);
+            if id.as_str().is_empty() {
+                return Err(Error::config(format!("`{name}` is no name for a connection"))
+                    .with("path", path.display())
+                    .hint("a name has letters or digits"));
+            }
             if let Some(other) = connections.values().find(|other: &&Connection| other.id == id) {
                 return Err(Error::config(format!(
                     "connections `{}` and `{name}` would both keep their files as `{id}`",

@@ -123,15 +123,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// Slots until now are no more to be decided.
-    pub fn settle(&self, connection: &ConnectionId, now: Timestamp) -> Result<()> {
+    /// Of every connection, slots until `until` are decided.
+    pub fn settle(&self, until: Timestamp) -> Result<()> {
         self.sqlite
-            .execute(
-                "UPDATE schedules SET decided = max(decided, ?2) WHERE connection = ?1",
-                params![connection.as_str(), text(now)],
-            )
-            .map_err(|error| self.error("cannot settle the schedule", error))?;
+            .execute("UPDATE schedules SET decided = max(decided, ?1)", params![text(until)])
+            .map_err(|error| self.error("cannot settle the schedules", error))?;
         Ok(())
+    }
+
+    /// The newest slot of a connection, where its job was to start and never began: the process died
+    /// before.
+    pub fn unstarted(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
+        let newest = self.slots(connection, 1)?.into_iter().next();
+        let unstarted =
+            newest.filter(|row| row.outcome == SlotOutcome::Started && row.job.is_none());
+        Ok(unstarted.map(|row| row.slot))
     }
 
     /// When the connection's first job was due, if it is known.
@@ -148,6 +154,17 @@ impl Ledger {
         base.as_deref().map(instant).transpose()
     }
 
+    /// Whether somebody paused the connection's schedule.
+    pub fn is_paused(&self, connection: &ConnectionId) -> Result<bool> {
+        self.sqlite
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM schedules WHERE connection = ?1 AND paused IS NOT NULL)",
+                params![connection.as_str()],
+                |row| row.get(0),
+            )
+            .map_err(|error| self.error("cannot read the schedule", error))
+    }
+
     /// Writes down what became of a slot, before anything is done about it.
     pub fn decide(&self, connection: &ConnectionId, row: &SlotRow) -> Result<()> {
         let failed = |error| self.error("cannot write down what became of a slot", error);
@@ -157,7 +174,8 @@ impl Ledger {
                 "INSERT INTO slots (connection, slot, last, count, outcome, reason, decided)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (connection, slot) DO UPDATE SET
-                     outcome = excluded.outcome, reason = excluded.reason, decided = excluded.decided",
+                     outcome = excluded.outcome, reason = excluded.reason, decided = excluded.decided
+                 WHERE job IS NULL",
                 params![
                     connection.as_str(),
                     text(row.slot),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bobbin_core::catalog::Stream;
 use bobbin_core::segment::Segment;
+use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub struct Sealed {
     pub segment: Segment,
     /// Its stream's shape when it was written.
     pub stream: Stream,
+    /// The state of its job before it: what its own state goes on from.
+    pub after: Option<State>,
     /// Its data file.
     pub data: PathBuf,
     /// Its manifest file.
@@ -32,6 +35,8 @@ struct Manifest {
     segment: Segment,
     size_bytes: u64,
     stream: Stream,
+    #[serde(default)]
+    after: Option<State>,
 }
 
 impl Sealed {
@@ -60,10 +65,32 @@ impl Sealed {
         Ok(Self {
             segment: manifest.segment,
             stream: manifest.stream,
+            after: manifest.after,
             data,
             manifest: path.to_owned(),
             size_bytes: size,
         })
+    }
+
+    /// Keeps of the segment's state what goes on from where the destination is, `current`, and moves
+    /// that on. A destination that is new, was restored, or lost a table is not where the segment's job
+    /// began: there a bookmark of it would claim rows that nobody loads.
+    pub(crate) fn fit(&mut self, current: &mut State) {
+        let (Some(state), after) = (self.segment.state.take(), self.after.take()) else { return };
+        let Some(after) = after else { return };
+        let before = current.clone();
+        for (stream, bookmark) in state.bookmarks {
+            if current.bookmarks.get(&stream) == after.bookmarks.get(&stream) {
+                current.bookmarks.insert(stream, bookmark);
+            }
+        }
+        if current.notes == after.notes {
+            current.notes = state.notes;
+        }
+        current.currently_syncing = state.currently_syncing;
+        if *current != before {
+            self.segment.state = Some(current.clone());
+        }
     }
 
     /// Takes from the segment what would claim that `damaged`, the manifest of an earlier segment of its
@@ -82,6 +109,7 @@ impl Sealed {
             segment: self.segment.clone(),
             size_bytes: self.size_bytes,
             stream: self.stream.clone(),
+            after: self.after.clone(),
         })
         .map_err(|error| Error::bug("cannot write a manifest as JSON").caused_by(error))
     }

@@ -49,6 +49,8 @@ pub struct SpoolWriter {
     open: Option<OpenSegment>,
     /// A state that no segment carries yet.
     state: Option<State>,
+    /// The last state that a segment carries, or what the job goes on from.
+    last: State,
     sealed: Vec<Sealed>,
     buffer: Vec<u8>,
     /// The weight of the lines in the buffer.
@@ -77,6 +79,7 @@ impl SpoolWriter {
         job: JobId,
         first_sequence: i64,
         limits: Limits,
+        base: State,
     ) -> Result<Self> {
         let directory = spool.join(job.as_str());
         fs::create_dir_all(&directory).map_err(|error| {
@@ -92,6 +95,7 @@ impl SpoolWriter {
             streams: HashMap::new(),
             open: None,
             state: None,
+            last: base,
             sealed: Vec::new(),
             buffer: Vec::new(),
             buffered: 0,
@@ -239,6 +243,7 @@ impl SpoolWriter {
                 state: self.state.take(),
             },
             stream: stream.clone(),
+            after: Some(self.last.clone()),
             data,
             manifest: open.manifest,
             size_bytes,
@@ -253,6 +258,9 @@ impl SpoolWriter {
         fs::rename(&temporary, &sealed.manifest).map_err(failed)?;
         File::open(&self.directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
         crash::point("segment-sealed");
+        if let Some(state) = &sealed.segment.state {
+            self.last.clone_from(state);
+        }
         self.held_bytes.fetch_add(size_bytes, Ordering::Relaxed);
         self.sealed.push(sealed);
         Ok(())

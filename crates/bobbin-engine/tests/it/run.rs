@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bobbin_core::ErrorKind;
 use bobbin_engine::Outcome;
 
-use crate::support::{self, Fault, Memory, Step, engine, run, try_run};
+use crate::support::{self, Durable, Fault, Memory, Step, engine, run, try_run};
 
 fn steps() -> Vec<Step> {
     vec![
@@ -194,6 +194,52 @@ fn a_damaged_segment_is_not_forgotten_by_the_job_after_the_next() {
             }
         }
     }
+}
+
+/// The database was made anew, or restored, while segments waited for it: their bookmarks do not
+/// claim what came before them.
+#[test]
+fn leftovers_bring_no_bookmark_to_a_destination_they_do_not_go_on_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    run(&engine(&directory), &steps(), &memory);
+    let restored = memory.durable.lock().unwrap().clone();
+    let mut more = steps();
+    more.extend([Step::Records("a", 20..25), Step::State(5), Step::Records("b", 8..11)]);
+    more.push(Step::State(6));
+    run(&engine(&directory), &more, &memory);
+    let mut most = more.clone();
+    most.extend([Step::Records("a", 25..30), Step::State(7)]);
+    memory
+        .faults
+        .lock()
+        .unwrap()
+        .push(Fault::Load(*memory.loads.lock().unwrap() + 1, ErrorKind::Permission));
+    run(&engine(&directory), &most, &memory);
+    assert!(!spool_files(&directory).is_empty());
+    for durable in [Durable::default(), restored] {
+        let copy = tempfile::tempdir().unwrap();
+        let files = std::process::Command::new("cp")
+            .args(["-r", &format!("{}/.", directory.path().display())])
+            .arg(copy.path())
+            .status();
+        assert!(files.unwrap().success());
+        let memory = Memory::default();
+        *memory.durable.lock().unwrap() = durable;
+        let report = run(&engine(&copy), &most, &memory);
+        assert_eq!(report.outcome, Outcome::Complete);
+        assert!(report.resumed_segments > 0);
+        let durable = memory.durable.lock().unwrap();
+        assert_eq!(durable.rows.len(), 41, "{report:?}");
+        assert_eq!(durable.state.as_ref().unwrap().bookmarks.values().next().unwrap(), 7);
+    }
+    // Where they do go on, nothing is read again.
+    let report = run(&engine(&directory), &[Step::Fail(ErrorKind::Unavailable)], &memory);
+    assert!(report.resumed_segments > 0);
+    let durable = memory.durable.lock().unwrap();
+    assert_eq!(durable.rows.len(), 41);
+    assert!(durable.rows.values().all(|&times| times == 1));
+    assert_eq!(durable.state.as_ref().unwrap().bookmarks.values().next().unwrap(), 7);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use bobbin_core::report::NoLog;
 use bobbin_core::schedule::{Schedule, Settings};
 use bobbin_core::tap::Context;
 use bobbin_core::{ErrorKind, Result};
-use bobbin_engine::ledger::{SlotOutcome, Trigger};
+use bobbin_engine::ledger::{SlotOutcome, SlotRow, Trigger};
 use bobbin_engine::service::{Happening, Runner, Scheduled, Service, Watcher, control};
 use bobbin_engine::timetable::{Missed, Overlap};
 use bobbin_engine::{Engine, Outcome, RunReport, RunRequest};
@@ -270,6 +270,66 @@ fn f29_a_job_that_takes_too_long_is_stopped_and_the_next_comes_by_schedule() {
     let slots = ledger.slots(&"slow".into(), 100).unwrap();
     assert!(slots.iter().any(|row| row.outcome == SlotOutcome::Skipped), "{slots:?}");
     assert_accounted(&service, &scheduled, start());
+}
+
+/// As after a crash: the ledger says that a job was to start, and it never began.
+#[test]
+fn a_slot_whose_job_never_began_is_made_up_for() {
+    for missed in [Missed::RunOnce, Missed::Skip] {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(FastClock::new(start(), 1));
+        let scheduled = [Scheduled { missed, ..scheduled("late", every(1440), Overlap::Skip) }];
+        let engine = Engine::new(directory.path());
+        let late: ConnectionId = "late".into();
+        let slot = {
+            let ledger = engine.ledger().unwrap();
+            let slot = ledger.schedule(&late, clock.now()).unwrap().base;
+            let outcome = SlotOutcome::Started;
+            let (reason, job) = (None, None);
+            let row = SlotRow { slot, last: slot, count: 1, outcome, reason, job, decided: slot };
+            ledger.decide(&late, &row).unwrap();
+            slot
+        };
+        let runner = Arc::new(Jobs {
+            engine: engine.clone(),
+            clock: Arc::clone(&clock),
+            memories: [(late.clone(), Memory::default())].into(),
+            takes: |_| 0,
+            began: Mutex::default(),
+        });
+        let service = Service {
+            engine,
+            clock,
+            runner: runner.clone(),
+            watcher: Arc::new(Notes::default()),
+            most_jobs: 2,
+            grace: Duration::from_mins(1),
+        };
+        let stop = Cancel::new();
+        std::thread::scope(|scope| {
+            let served = scope.spawn(|| service.run(&scheduled, control().1, &stop));
+            let ledger = service.engine.ledger().unwrap();
+            let since = std::time::Instant::now();
+            loop {
+                let row = ledger.slots(&late, 1).unwrap().remove(0);
+                let made_up = row.slot == slot
+                    && match missed {
+                        Missed::RunOnce => row.job.is_some(),
+                        Missed::Skip => row.outcome == SlotOutcome::Missed,
+                    };
+                if made_up {
+                    break;
+                }
+                assert!(since.elapsed() < Duration::from_mins(1), "{row:?}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // Two services over one directory would both decide.
+            let second = service.run(&scheduled, control().1, &Cancel::new()).unwrap_err();
+            assert_eq!(second.kind(), ErrorKind::Conflict);
+            stop.cancel();
+            served.join().unwrap().unwrap();
+        });
+    }
 }
 
 #[test]

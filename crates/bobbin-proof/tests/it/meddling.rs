@@ -86,6 +86,34 @@ fn f83_the_items_of_a_table_that_was_dropped_go_with_it() {
     });
 }
 
+/// Made again now, it would look as if all of it were there.
+#[test]
+fn f83_a_table_that_is_dropped_while_bobbin_runs_is_not_made_again_by_the_way() {
+    each(tables(), |replica| {
+        let stream = stream(&["id"]);
+        session(replica, &stream, 1, &[r#"{"id":"a"}"#]);
+        replica.execute("DROP TABLE crm.things");
+        let mut loader = replica.open("2");
+        assert_eq!(loader.recover().unwrap().lost, vec![stream.name.clone()]);
+        load(&mut loader, &stream, 2, (None, false), &[r#"{"id":"a"}"#]).unwrap();
+        loader.commit(None).unwrap();
+        loader.finish().unwrap();
+    });
+    // DuckDB gives its file to one program; a server to all.
+    let mut base = crate::postgres::Base::new(tables());
+    base.renew();
+    let stream = stream(&["id"]);
+    session(&base, &stream, 1, &[r#"{"id":"a"}"#]);
+    let mut loader = base.open("2");
+    assert!(loader.recover().unwrap().lost.is_empty());
+    base.execute("DROP TABLE crm.things");
+    let error = load(&mut loader, &stream, 2, (None, false), &[r#"{"id":"b"}"#]).unwrap_err();
+    assert!(error.report().contains("dropped while bobbin ran"), "{}", error.report());
+    loader.rollback().unwrap();
+    let mut loader = base.open("3");
+    assert_eq!(loader.recover().unwrap().lost, vec![stream.name.clone()]);
+}
+
 #[test]
 fn f82_a_key_that_changes_within_a_session_stops_the_stream() {
     each(tables(), |replica| {

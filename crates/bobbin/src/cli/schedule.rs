@@ -65,8 +65,10 @@ impl Preview {
         let plan = &connection.schedule;
         let now = Timestamp::now();
         // A frequency counts from the first job; without one, it would be now.
-        let base = Engine::new(&config.home).ledger()?.base(&connection.id)?.unwrap_or(now);
-        let slots = plan.schedule.slots(base, now).take(if plan.paused { 0 } else { self.next });
+        let ledger = Engine::new(&config.home).ledger()?;
+        let base = ledger.base(&connection.id)?.unwrap_or(now);
+        let paused = plan.paused || ledger.is_paused(&connection.id)?;
+        let slots = plan.schedule.slots(base, now).take(if paused { 0 } else { self.next });
         let slots: Vec<Timestamp> = slots.collect();
         let system = TimeZone::system();
         if session.format == Format::Json {
@@ -80,7 +82,7 @@ impl Preview {
             return Ok(exit::OK);
         }
         println!("{}: {}", connection.name, plan.schedule);
-        if plan.paused {
+        if paused {
             println!("paused: no job is due");
         } else if slots.is_empty() {
             println!("never due again");

@@ -81,9 +81,25 @@ fn f83_a_table_that_was_dropped_is_read_again() {
     let told = desk.run(&["run"]);
     told.assert(0, &["complete", "notes: its table is not there any more; it is read again"]);
     assert_exact(&server, &sim);
+    // What was set aside does not make it again, half.
+    client(&server)
+        .batch_execute(
+            "DROP TABLE kustomer.notes;
+             INSERT INTO kustomer._sdc_rejected VALUES (now() - interval '1 hour', 'notes', 'once',
+                 '{\"_sdc_extracted_at\":\"2026-01-01T00:00:00Z\",\"_sdc_sequence\":1,\"id\":\"x\"}')",
+        )
+        .unwrap();
+    desk.run(&["rejected", "retry"]).assert(3, &["notes", "run first"]);
+    client(&server).batch_execute("TRUNCATE kustomer._sdc_rejected").unwrap();
+    desk.run(&["run"]).assert(0, &["complete"]);
+    assert_exact(&server, &sim);
     // Killed before anything of it was there.
     client(&server).batch_execute("DROP TABLE kustomer.notes").unwrap();
+    change(&sim);
     let killed = desk.command(&["run"]).env("BOBBIN_CRASH_AT", "segment-sealed:2").output();
+    assert!(!killed.unwrap().status.success());
+    // And killed when some of what it left was there.
+    let killed = desk.command(&["run"]).env("BOBBIN_CRASH_AT", "segment-released:1").output();
     assert!(!killed.unwrap().status.success());
     desk.run(&["run"]).assert(0, &["complete"]);
     assert_exact(&server, &sim);

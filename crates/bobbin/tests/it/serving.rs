@@ -205,6 +205,9 @@ fn f98_the_api_tells_and_does_for_whoever_has_the_token() {
     assert_eq!(patch("{\"paused\":false}").0, 200);
     assert!(get("/api/v1/connections/kustomer")["next_job_at"].is_string());
 
+    // A client that is slow holds nobody up.
+    let mut slow = std::net::TcpStream::connect(&address).unwrap();
+    std::io::Write::write_all(&mut slow, b"GET /h").unwrap();
     // Another one cannot have the same address.
     let second = desk.run(&["serve", "--listen", &address]);
     second.assert(8, &["cannot listen", "--listen"]);
