@@ -501,8 +501,20 @@ impl Round<'_> {
         }
         let now = self.service.clock.now();
         self.ledger.settle(self.ticked)?;
+        for (connection, slot) in self.timetable.take_owed() {
+            let reason = "the job before it was still running, and bobbin was stopped before one \
+                          could follow";
+            self.ledger.decide(&connection, &skipped(slot, reason.to_owned(), now))?;
+        }
         for (connection, trigger) in std::mem::take(&mut self.waiting) {
-            let Trigger::Slot(slot) = trigger else { continue };
+            let Trigger::Slot(slot) = trigger else {
+                let error = Error::new(
+                    ErrorKind::Cancelled,
+                    "bobbin was stopped before the turn of a job that was asked for came",
+                );
+                self.service.watcher.happened(now, &connection, Happening::Refused(&error));
+                continue;
+            };
             let reason = "bobbin was stopped before its turn came".to_owned();
             let row = skipped(slot, reason, now);
             self.ledger.decide(&connection, &row)?;

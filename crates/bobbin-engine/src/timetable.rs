@@ -147,6 +147,13 @@ impl Timetable {
         Some(Decision::Start { connection: connection.clone(), slot, late: Some(Late::WasRunning) })
     }
 
+    /// The jobs that were to follow those that are running, which nobody starts any more.
+    pub fn take_owed(&mut self) -> Vec<(ConnectionId, Timestamp)> {
+        let owed = self.entries.iter_mut();
+        owed.filter_map(|(connection, entry)| Some((connection.clone(), entry.owed.take()?)))
+            .collect()
+    }
+
     /// The next slot of a connection; none while it is paused or has none (F-31).
     pub fn next(&self, connection: &ConnectionId) -> Option<Timestamp> {
         self.entries.get(connection)?.next
@@ -288,6 +295,9 @@ mod tests {
         assert_eq!(table.ended(&connection()), Some(start("04:30", Some(Late::WasRunning))));
         assert_eq!(table.ended(&connection()), None);
         assert_eq!(table.tick(at("05:30")), [start("05:30", None)]);
+        table.tick(at("06:30"));
+        assert_eq!(table.take_owed(), [(connection(), at("06:30"))]);
+        assert_eq!(table.ended(&connection()), None);
     }
 
     #[test]
