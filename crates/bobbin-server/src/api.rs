@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,6 +24,13 @@ use crate::problem::Problem;
 use crate::{Api, Described};
 
 type Answer<T> = Result<T, Problem>;
+
+/// What a request carries, or why it cannot be read.
+type Given<T, R> = Result<T, R>;
+
+fn given<T>(given: Given<T, impl std::fmt::Display>) -> Answer<T> {
+    given.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
+}
 
 /// Bytes that a request's body may have.
 const MOST_BODY_BYTES: usize = 64 << 10;
@@ -44,6 +52,9 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route(&of("/stop"), post(stop))
         .route(&of("/slots"), get(slots))
         .fallback(async || Problem::not_found("address"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done with it")
+        })
         .layer(middleware::from_fn_with_state(gate, gate::pass))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
         .with_state(api)
@@ -160,8 +171,9 @@ async fn connection(
 async fn change(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
-    Json(change): Json<Change>,
+    change: Given<Json<Change>, JsonRejection>,
 ) -> Answer<Json<Connection>> {
+    let Json(change) = given(change)?;
     let (asked_api, asked_id) = (Arc::clone(&api), id.clone());
     asked(asked_api, move |api| Ok(api.control.pause(&known(api, &asked_id)?, change.paused)?))
         .await?;
@@ -187,8 +199,9 @@ async fn stop(
 async fn jobs(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
-    Query(page): Query<Page>,
+    page: Given<Query<Page>, QueryRejection>,
 ) -> Answer<Json<Value>> {
+    let Query(page) = given(page)?;
     let rows = asked(api, move |api| {
         let rows = api.engine.ledger()?.jobs(&known(api, &connection)?, page.limit())?;
         rows.into_iter().map(Job::of).collect::<Answer<Vec<_>>>()
@@ -211,8 +224,9 @@ async fn job(
 async fn log(
     State(api): State<Arc<Api>>,
     Path((connection, job)): Path<(String, String)>,
-    Query(query): Query<LogQuery>,
+    query: Given<Query<LogQuery>, QueryRejection>,
 ) -> Answer<Response> {
+    let Query(query) = given(query)?;
     let json = match query.format.as_deref() {
         None | Some("text") => false,
         Some("json") => true,
@@ -241,8 +255,9 @@ async fn log(
 async fn slots(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
-    Query(page): Query<Page>,
+    page: Given<Query<Page>, QueryRejection>,
 ) -> Answer<Json<Value>> {
+    let Query(page) = given(page)?;
     let rows = asked(api, move |api| {
         let rows: Vec<SlotRow> =
             api.engine.ledger()?.slots(&known(api, &connection)?, page.limit())?;

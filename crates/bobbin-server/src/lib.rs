@@ -4,6 +4,7 @@
 
 mod api;
 mod gate;
+mod guests;
 mod problem;
 pub mod token;
 
@@ -20,6 +21,8 @@ use bobbin_engine::Engine;
 use bobbin_engine::service::Control;
 use serde::Serialize;
 use tokio::sync::oneshot;
+
+use crate::guests::Door;
 
 /// A connection, as the file has it.
 #[derive(Clone, Debug, Serialize)]
@@ -92,8 +95,8 @@ impl Server {
                     let asked = |mut stop: tokio::sync::watch::Receiver<()>| async move {
                         let _ = stop.changed().await;
                     };
-                    let serving =
-                        axum::serve(listener, router).with_graceful_shutdown(asked(stop.clone()));
+                    let serving = axum::serve(Door::new(listener), router)
+                        .with_graceful_shutdown(asked(stop.clone()));
                     let late = async {
                         asked(stop).await;
                         tokio::time::sleep(PARTING).await;

@@ -193,7 +193,14 @@ fn f98_the_api_tells_and_does_for_whoever_has_the_token() {
     let (status, body) = patch("{\"paused\":true}");
     assert!(status == 200 && body.contains("\"paused\":true"), "{body}");
     assert_eq!(get("/api/v1/connections/kustomer")["next_job_at"], Value::Null);
-    assert!(patch("{\"pause\":true}").0 >= 400);
+    for wrong in ["{\"pause\":true}", "{", ""] {
+        let (status, body) = patch(wrong);
+        assert!(status == 400 && body.contains("\"status\":400"), "{status}: {body}");
+    }
+    let limit = url("/api/v1/connections/kustomer/jobs?limit=many");
+    assert_eq!(ask("GET", &limit, &key, "").0, 400);
+    let (status, body) = ask("DELETE", &url("/api/v1/connections/kustomer"), &key, "");
+    assert!(status == 405 && body.contains("\"status\":405"), "{body}");
     sim.control().mutate(&Mutation::add("note", 7)).unwrap();
     sim.control().advance(3_600_000);
     assert_eq!(ask("POST", &format!("{list}/kustomer/jobs"), &key, "").0, 202);
