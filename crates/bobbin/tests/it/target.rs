@@ -365,3 +365,14 @@ fn the_targets_have_programs_and_describe_themselves() {
     load(&["ENV", "a.json"]);
     assert!(path.join("env.duckdb").exists() && !path.join("a.duckdb").exists());
 }
+
+#[test]
+fn a_setting_that_means_nothing_is_told() {
+    let bench = Bench::with(&json!({
+        "path": "out.duckdb", "hard_delte": true, "default_target_schema": "A.b",
+    }));
+    let told = bench.load(&[SCHEMA]);
+    told.assert(0, &[]);
+    assert!(told.stderr.contains("`hard_delte` is not known"), "{told:?}");
+    assert!(told.stderr.contains("`A.b` is written as `ab`"), "{told:?}");
+}

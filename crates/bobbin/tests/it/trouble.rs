@@ -74,7 +74,9 @@ fn a_choice_of_what_is_not_there_is_named() {
     let desk = Desk::new(&sim);
     for choice in ["tables = [\"tags\", \"costumers\"]", "exclude = [\"costumers.phones\"]"] {
         desk.write(&source, "path = \"out.duckdb\"", choice);
-        desk.run(&["run"]).assert(2, &["`costumers`", "customers, conversations"]);
+        for verb in ["plan", "check", "run"] {
+            desk.run(&[verb]).assert(2, &["`costumers`", "customers, conversations"]);
+        }
     }
     desk.write(&source, "path = \"out.duckdb\"", "exclude = [\"customers.fones\"]");
     desk.run(&["run"]).assert(0, &["customers.fones", "complete"]);
@@ -96,6 +98,12 @@ fn a_wrong_file_or_setting_is_named() {
     desk.run(&["run"]).assert(2, &["start_date"]);
     let desk = Desk::with("start_date = \"2024-01-01\"");
     desk.run(&["run"]).assert(2, &["api_token"]);
+    let desk = Desk::with("api_token = \"t\"\nstart_dat = \"2020-01-01\"");
+    desk.run(&["check"]).assert(2, &["unknown setting `start_dat`", "start_date"]);
+    desk.write("api_token = \"t\"", "path = \":memory:\"", "");
+    desk.run(&["run"]).assert(2, &["is no file", ":memory:"]);
+    desk.write("api_token = \"t\"", "path = \"x.duckdb\"", "schema = \"pg_mine\"");
+    desk.run(&["plan"]).assert(2, &["`pg_mine`", "database's own"]);
     fs::write(desk.path("bobbin.toml"), "[sources.k\n").unwrap();
     desk.run(&["run"]).assert(2, &["line 1", "bobbin.toml"]);
     desk.run(&["run", "--config", "nowhere.toml"]).assert(2, &["nowhere.toml", "bobbin init"]);
