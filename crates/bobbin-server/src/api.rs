@@ -14,7 +14,7 @@ use bobbin_core::Error;
 use bobbin_core::id::{ConnectionId, JobId};
 use bobbin_engine::job_log;
 use bobbin_engine::ledger::{JobRow, SlotRow};
-use bobbin_engine::service::Seen;
+use bobbin_engine::service::{Control, Seen};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -184,15 +184,23 @@ async fn run(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
 ) -> Answer<(StatusCode, Json<Value>)> {
-    asked(api, move |api| Ok(api.control.run(&known(api, &connection)?)?)).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "status": "accepted" }))))
+    accepted(api, connection, Control::run).await
 }
 
 async fn stop(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
 ) -> Answer<(StatusCode, Json<Value>)> {
-    asked(api, move |api| Ok(api.control.stop(&known(api, &connection)?)?)).await?;
+    accepted(api, connection, Control::stop).await
+}
+
+/// Asks the service for what it does by and by.
+async fn accepted(
+    api: Arc<Api>,
+    connection: String,
+    what: fn(&Control, &ConnectionId) -> bobbin_core::Result<()>,
+) -> Answer<(StatusCode, Json<Value>)> {
+    asked(api, move |api| Ok(what(&api.control, &known(api, &connection)?)?)).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "status": "accepted" }))))
 }
 

@@ -3,13 +3,9 @@
 //! few lines.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Cursor;
 
 use bobbin_core::catalog::Stream;
-use bobbin_core::destination::{Loader, Receipt};
-use bobbin_core::id::SegmentId;
 use bobbin_core::schema::{Kind, Object, Schema};
-use bobbin_core::segment::Segment;
 use bobbin_load::shape::layout::{Arrays, Deletes, Layout};
 use bobbin_proof::check::{self, Rules};
 use bobbin_proof::corpus::line;
@@ -18,7 +14,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::replica::{Mode, Replica};
+use crate::replica::{Mode, Replica, load_version};
 
 const MARK: &str = "_sdc_deleted_at";
 
@@ -162,28 +158,6 @@ impl Model {
     }
 }
 
-fn load(
-    loader: &mut Box<dyn Loader>,
-    stream: &Stream,
-    number: u64,
-    (version, activates): (Option<i64>, bool),
-    lines: &[Vec<u8>],
-) -> Receipt {
-    let text: Vec<u8> = lines.iter().flat_map(|line| [line.as_slice(), b"\n"].concat()).collect();
-    let segment = Segment {
-        id: SegmentId { job: "1".into(), number },
-        stream: stream.name.clone(),
-        records: lines.len() as u64,
-        rejected: 0,
-        bytes: text.len() as u64,
-        weight: text.len() as u64,
-        version,
-        activates,
-        state: None,
-    };
-    loader.load(stream, &segment, &mut Cursor::new(text)).unwrap()
-}
-
 fn run(
     replica: &mut dyn Replica,
     deletes: Deletes,
@@ -222,7 +196,8 @@ fn run(
             ));
         }
         let removed = model.step(deletes, version, step.activates, rows);
-        let receipt = load(&mut loader, &stream, number, (version, step.activates), &lines);
+        let whole = (version, step.activates);
+        let receipt = load_version(&mut loader, &stream, ("1", number), whole, &lines).unwrap();
         prop_assert_eq!(receipt.loaded + receipt.superseded, lines.len() as u64);
         prop_assert_eq!(receipt.removed, removed, "step {}", number);
         if step.commits {
@@ -322,7 +297,8 @@ fn run_without_keys(replica: &mut dyn Replica, steps: &[Step]) -> Result<(), Tes
             rows.push((sequence, record));
         }
         let removed = model.step(version, step.activates, rows);
-        let receipt = load(&mut loader, &stream, number, (version, step.activates), &lines);
+        let whole = (version, step.activates);
+        let receipt = load_version(&mut loader, &stream, ("1", number), whole, &lines).unwrap();
         prop_assert_eq!(receipt.loaded, lines.len() as u64);
         prop_assert_eq!(receipt.removed, removed, "step {}", number);
         if step.commits {

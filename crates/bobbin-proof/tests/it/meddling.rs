@@ -1,19 +1,15 @@
 //! What people and taps may change between two rounds, in both destinations: tables, columns, keys
 //! and settings.
 
-use std::io::Cursor;
-
 use bobbin_core::catalog::Stream;
 use bobbin_core::destination::{Loader, Receipt};
-use bobbin_core::id::SegmentId;
 use bobbin_core::schema::{Kind, Object, Schema};
-use bobbin_core::segment::Segment;
 use bobbin_core::{Error, ErrorKind};
 use bobbin_load::shape::layout::{Arrays, Deletes, Loading, Naming};
 use bobbin_proof::corpus::line;
 use jiff::Timestamp;
 
-use crate::replica::{MODES, Mode, Replica};
+use crate::replica::{self, MODES, Mode, Replica, load_version};
 
 fn stream(key: &[&str]) -> Stream {
     let properties = ["id", "region"].into_iter().map(|name| (name.into(), Schema::of(Kind::Text)));
@@ -44,24 +40,12 @@ fn load(
     loader: &mut Box<dyn Loader>,
     stream: &Stream,
     number: u64,
-    (version, activates): (Option<i64>, bool),
+    whole: (Option<i64>, bool),
     records: &[&str],
 ) -> Result<Receipt, Error> {
     let first = number as i64 * 100;
     let lines = records.iter().zip(first..).map(|(record, at)| line(at, record.as_bytes()));
-    let text: Vec<u8> = lines.flat_map(|line| [line.as_slice(), b"\n"].concat()).collect();
-    let segment = Segment {
-        id: SegmentId { job: "1".into(), number },
-        stream: stream.name.clone(),
-        records: records.len() as u64,
-        rejected: 0,
-        bytes: text.len() as u64,
-        weight: text.len() as u64,
-        version,
-        activates,
-        state: None,
-    };
-    loader.load(stream, &segment, &mut Cursor::new(text))
+    load_version(loader, stream, ("1", number), whole, &lines.collect::<Vec<_>>())
 }
 
 /// The same in a session of its own.
@@ -292,18 +276,9 @@ fn f79_a_record_set_aside_for_two_reasons_is_tried_once() {
         for job in 2..4 {
             let mut loader = replica.open(&job.to_string());
             let taken = loader.take_rejected(&stream, Timestamp::MAX, 500).unwrap();
-            let segment = Segment {
-                id: SegmentId { job: job.to_string().as_str().into(), number: 1 },
-                stream: stream.name.clone(),
-                records: taken.records,
-                rejected: 0,
-                bytes: taken.lines.len() as u64,
-                weight: taken.lines.len() as u64,
-                version: None,
-                activates: false,
-                state: None,
-            };
-            loader.load(&stream, &segment, &mut Cursor::new(taken.lines)).unwrap();
+            let text = String::from_utf8(taken.lines).unwrap();
+            let lines: Vec<Vec<u8>> = text.lines().map(|line| line.as_bytes().to_vec()).collect();
+            replica::load(&mut loader, &stream, &job.to_string(), 1, &lines).unwrap();
             loader.commit(None).unwrap();
             loader.finish().unwrap();
             assert_eq!(replica.query("SELECT region FROM crm.things"), ["eu"]);

@@ -96,8 +96,21 @@ pub(crate) fn load(
     number: u64,
     lines: &[Vec<u8>],
 ) -> Result<Receipt> {
+    load_version(loader, stream, (job, number), (None, false), lines)
+}
+
+/// The same of a version, which may be whole with it.
+pub(crate) fn load_version(
+    loader: &mut Box<dyn Loader>,
+    stream: &Stream,
+    (job, number): (&str, u64),
+    (version, activates): (Option<i64>, bool),
+    lines: &[Vec<u8>],
+) -> Result<Receipt> {
     let mut text = lines.join(&b'\n');
-    text.push(b'\n');
+    if !lines.is_empty() {
+        text.push(b'\n');
+    }
     let segment = Segment {
         id: SegmentId { job: job.into(), number },
         stream: stream.name.clone(),
@@ -105,8 +118,8 @@ pub(crate) fn load(
         rejected: 0,
         bytes: text.len() as u64,
         weight: text.len() as u64,
-        version: None,
-        activates: false,
+        version,
+        activates,
         state: None,
     };
     loader.load(stream, &segment, &mut Cursor::new(text))

@@ -46,7 +46,7 @@ fn change(sim: &Running) {
 }
 
 #[test]
-fn two_runs_hold_what_the_oracle_holds() {
+fn f87_two_runs_hold_what_the_oracle_holds() {
     let (server, sim) = (Server::start(), Simulator::start(tiny(1)).unwrap());
     let desk = desk(&sim, &server);
     desk.run(&["check"]).assert(0, &["PostgreSQL 1"]);
