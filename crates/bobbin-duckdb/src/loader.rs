@@ -230,7 +230,8 @@ impl DuckDbLoader {
         converted?;
         if segment.activates && turn.whole {
             let (family, converter) = self.tables.get_mut(&stream.name).ok_or_else(lost_table)?;
-            if let Some(own) = family.tables.first().filter(|_| replace::marks(self.layout, family))
+            if let Some(own) =
+                family.tables.first().filter(|_| family.standing().marks(self.layout))
             {
                 self.database.hold_rows_of(&self.db, own, &mut self.holds)?;
                 let at = self.clock.now();

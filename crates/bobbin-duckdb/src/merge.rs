@@ -291,10 +291,10 @@ struct Shape {
 
 /// Whether a row is no more once the transaction is over.
 fn is_swept(table: &Table, sweep: Sweep, id: i64, versions: &ArrayRef, row: usize) -> bool {
-    if id >= sweep.before {
-        return false;
+    if id < sweep.all_before {
+        return true;
     }
-    let Some(version) = sweep.version else { return true };
+    let Some(version) = sweep.version.filter(|_| id < sweep.before) else { return false };
     let confirmed = table.open.confirmed.get(&version).is_some_and(|ids| ids.contains(&id));
     !confirmed && versions.as_primitive::<Int64Type>().value(row) != version
 }

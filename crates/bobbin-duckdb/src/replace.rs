@@ -8,7 +8,7 @@
 
 use bobbin_core::{Error, Result};
 use bobbin_load::shape::convert::Converter;
-use bobbin_load::shape::layout::{Deletes, Layout};
+use bobbin_load::shape::course::{Course, NO_VERSION, TABLE_VERSION};
 use duckdb::Connection;
 use jiff::Timestamp;
 use rustc_hash::FxHashSet;
@@ -19,7 +19,7 @@ use crate::found;
 use crate::ledger::Ledger;
 use crate::merge::{OWN_ROWS, fill};
 use crate::sql;
-use crate::table::{Fade, Sweep, TABLE_VERSION, Table};
+use crate::table::{Fade, Sweep, Table};
 
 /// What a segment's version means for a family's tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,31 +32,21 @@ pub(crate) struct Turn {
     pub(crate) outdated: bool,
 }
 
-/// The version of a table whose first version is on its way.
-const NO_VERSION: i64 = 0;
-
 /// Prepares the tables for rows of `version`; none is a stream that only changes.
 pub(crate) fn begin(db: &Connection, family: &mut Family, version: Option<i64>) -> Result<Turn> {
     family.mark();
-    let (active, exists, keyed) = match family.tables.first() {
-        Some(own) => (own.version, own.exists, own.keyed),
-        None => (None, false, false),
-    };
+    let standing = family.standing();
     let Some(version) = version else {
         for table in &mut family.tables {
             table.beside = false;
         }
-        let mut version = active.unwrap_or(TABLE_VERSION);
-        if let Some(own) = family.tables.first().filter(|_| keyed && exists && active.is_some()) {
-            // What changes while a version is on its way belongs to it, too.
+        let mut version = standing.active.unwrap_or(TABLE_VERSION);
+        if let Some(own) = family.tables.first().filter(|_| standing.may_be_on_the_way()) {
             version = version.max(greatest_version(db, own)?);
         }
         return Ok(Turn { version, whole: false, outdated: false });
     };
-    let outdated = active.is_some_and(|active| version < active);
-    // The first rows ever show at once. Without a key, some may have gathered before the table was dropped.
-    let first = !exists && (active.is_none() || keyed && !outdated);
-    let beside = !keyed && !outdated && !first && active != Some(version);
+    let Course { outdated, first, beside } = standing.course(version);
     for table in &mut family.tables {
         if first {
             table.version = Some(version);
@@ -97,10 +87,9 @@ pub(crate) fn activate(
         if !table.exists || table.version.is_some_and(|active| active > version) {
             continue;
         }
-        let sweep = Sweep {
-            version: (!table.beside).then_some(version),
-            before: OWN_ROWS + table.open.appended,
-        };
+        let before = OWN_ROWS + table.open.appended;
+        let sweep = if table.beside { Sweep::all(before) } else { Sweep::others(version, before) };
+        let sweep = sweep.beside(table.open.sweep);
         if at == 0 {
             removed = count(db, table, sweep)?;
         }
@@ -172,12 +161,6 @@ fn take_in(db: &Connection, table: &mut Table, version: i64) -> Result<()> {
     Ok(())
 }
 
-/// Whether rows that a version no longer has stay, with a mark.
-pub(crate) fn marks(layout: Layout, family: &Family) -> bool {
-    layout.deletes == Deletes::Mark
-        && family.tables.first().is_some_and(|own| own.keyed && own.exists)
-}
-
 /// Lets `version` take the place of all others, marking as deleted what it does not have; gives what
 /// was changed, for people. Items stay with their records.
 pub(crate) fn mark(
@@ -192,7 +175,7 @@ pub(crate) fn mark(
         .provide_deleted_at()
         .ok_or_else(|| Error::bug("there is no column for the mark of deleted records"))?;
     let changes = own.grow(db, ledger, &columns)?;
-    let rows = Sweep { version: Some(version), before: OWN_ROWS + own.open.appended };
+    let rows = Sweep::others(version, OWN_ROWS + own.open.appended);
     own.open.fade = Some(Fade { rows, deleted_at: columns.deleted_at, at });
     for table in family.tables.iter_mut().filter(|table| table.exists) {
         if table.version.is_none_or(|active| active <= version) {

@@ -29,9 +29,6 @@ pub(crate) const SYSTEM: [(&str, ColumnType); 5] = [
     ("_sdc_table_version", ColumnType::BigInt),
 ];
 
-/// The version of a table that was never replaced as a whole.
-pub(crate) const TABLE_VERSION: i64 = 1;
-
 /// Where a table is.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -112,22 +109,43 @@ pub(crate) struct Fade {
     pub(crate) at: Timestamp,
 }
 
-/// Rows whose place a version took.
+/// Rows that are no more once the transaction is over, by their ids and versions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Sweep {
-    /// The version that stays, in a table with keys; elsewhere all rows go.
+    /// All rows with smaller ids go.
+    pub(crate) all_before: i64,
+    /// The version that stays, in a table with keys; of the others rows with ids smaller than
+    /// `before` go.
     pub(crate) version: Option<i64>,
-    /// Rows with this id and later ones came after the version.
     pub(crate) before: i64,
 }
 
 impl Sweep {
+    /// All rows with ids smaller than `before`.
+    pub(crate) fn all(before: i64) -> Self {
+        Self { all_before: before, version: None, before }
+    }
+
+    /// Those that are not of `version`.
+    pub(crate) fn others(version: i64, before: i64) -> Self {
+        Self { all_before: i64::MIN, version: Some(version), before }
+    }
+
+    /// The same beside an earlier one of the transaction, which took all of some rows.
+    pub(crate) fn beside(mut self, earlier: Option<Self>) -> Self {
+        if let Some(earlier) = earlier {
+            self.all_before = self.all_before.max(earlier.all_before);
+        }
+        self
+    }
+
     /// The condition for these rows.
     pub(crate) fn sql(self) -> String {
-        let version = self.version.map_or(String::new(), |version| {
-            format!(" AND _sdc_table_version IS DISTINCT FROM {version}")
+        let others = self.version.map_or(String::new(), |version| {
+            let before = self.before;
+            format!(" OR rowid < {before} AND _sdc_table_version IS DISTINCT FROM {version}")
         });
-        format!("(rowid < {}{version})", self.before)
+        format!("(rowid < {}{others})", self.all_before)
     }
 }
 

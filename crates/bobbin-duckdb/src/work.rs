@@ -183,7 +183,7 @@ impl Work<'_> {
     /// Removes, at the round's end, the items of a table that somebody dropped.
     fn empty_items(&mut self) {
         for table in self.family.tables.iter_mut().skip(1).filter(|table| table.exists) {
-            table.open.sweep = Some(Sweep { version: None, before: OWN_ROWS });
+            table.open.sweep = Some(Sweep::all(OWN_ROWS));
         }
     }
 

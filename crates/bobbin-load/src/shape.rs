@@ -8,6 +8,7 @@ pub mod batch;
 pub mod capabilities;
 pub mod column;
 pub mod convert;
+pub mod course;
 mod envelope;
 pub mod layout;
 pub mod map;

@@ -6,6 +6,7 @@ use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::capabilities::Capabilities;
 use bobbin_load::shape::convert::Converter;
+use bobbin_load::shape::course::Standing;
 use bobbin_load::shape::layout::{KeyChange, Layout, Loading};
 use bobbin_load::shape::map::{self, KnownTable};
 use bobbin_load::shape::name::{self, Names};
@@ -279,6 +280,16 @@ impl Registry {
 }
 
 impl Family {
+    /// How the stream's own table stands.
+    pub(crate) fn standing(&self) -> Standing {
+        let own = self.tables.first();
+        Standing {
+            active: own.and_then(|own| own.version),
+            exists: own.is_some_and(|own| own.exists),
+            keyed: own.is_some_and(|own| own.keyed),
+        }
+    }
+
     /// The table of an array, opened when it comes for the first time; or the reason why it can
     /// have no name.
     pub(crate) fn child(

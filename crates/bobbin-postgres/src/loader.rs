@@ -218,7 +218,7 @@ impl PostgresLoader {
         converted?;
         if segment.activates && !turn.outdated {
             let (family, converter) = self.tables.get_mut(&stream.name).ok_or_else(lost_table)?;
-            if replace::marks(self.config.layout, family) {
+            if family.standing().marks(self.config.layout) {
                 let at = self.clock.now();
                 written.changes.extend(replace::mark(
                     db,

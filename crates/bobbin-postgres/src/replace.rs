@@ -8,7 +8,7 @@
 
 use bobbin_core::{Error, Result};
 use bobbin_load::shape::convert::Converter;
-use bobbin_load::shape::layout::{Deletes, Layout};
+use bobbin_load::shape::course::{Course, NO_VERSION, TABLE_VERSION};
 use jiff::Timestamp;
 use postgres::Client;
 
@@ -29,28 +29,18 @@ pub(crate) struct Turn {
     pub(crate) outdated: bool,
 }
 
-/// The version of a table whose first version is on its way.
-const NO_VERSION: i64 = 0;
-
 /// Prepares the tables for rows of `version`; none is a stream that only changes.
 pub(crate) fn begin(db: &mut Client, family: &mut Family, version: Option<i64>) -> Result<Turn> {
-    let Some(own) = family.tables.first() else {
-        return Ok(Turn { version: crate::work::TABLE_VERSION, outdated: false });
-    };
-    let active = own.version;
+    let standing = family.standing();
     let Some(version) = version else {
-        let mut version = active.unwrap_or(crate::work::TABLE_VERSION);
-        if own.keyed && own.exists && active.is_some() {
-            // What changes while a version is on its way belongs to it, too.
+        let mut version = standing.active.unwrap_or(TABLE_VERSION);
+        if let Some(own) = family.tables.first().filter(|_| standing.may_be_on_the_way()) {
             version = version.max(greatest_version(db, own)?);
         }
         family.tables.iter_mut().for_each(|table| table.beside = None);
         return Ok(Turn { version, outdated: false });
     };
-    let outdated = active.is_some_and(|active| version < active);
-    // The first rows ever show at once. Without a key, some may have gathered before the table was dropped.
-    let first = !own.exists && (active.is_none() || own.keyed && !outdated);
-    let beside = !own.keyed && !outdated && !first && active != Some(version);
+    let Course { outdated, first, beside } = standing.course(version);
     for table in &mut family.tables {
         if first {
             table.version = Some(version);
@@ -72,7 +62,7 @@ pub(crate) fn begin(db: &mut Client, family: &mut Family, version: Option<i64>) 
 fn greatest_version(db: &mut Client, table: &Table) -> Result<i64> {
     let greatest = format!("SELECT max(_sdc_table_version) FROM {}", table.sql());
     let row = db.query_one(&greatest, &[]).doing("cannot read the table's versions")?;
-    Ok(row.get::<_, Option<i64>>(0).unwrap_or(crate::work::TABLE_VERSION))
+    Ok(row.get::<_, Option<i64>>(0).unwrap_or(TABLE_VERSION))
 }
 
 /// Makes the table beside, or goes on with the one that is there. What an earlier version that never
@@ -140,12 +130,6 @@ pub(crate) fn activate(
     }
     family.record_all(db, ledger)?;
     Ok(removed)
-}
-
-/// Whether rows that a version no longer has stay, with a mark.
-pub(crate) fn marks(layout: Layout, family: &Family) -> bool {
-    layout.deletes == Deletes::Mark
-        && family.tables.first().is_some_and(|own| own.keyed && own.exists)
 }
 
 /// Lets `version` take the place of all others, marking as deleted what it does not have; gives what

@@ -32,9 +32,6 @@ use crate::table::{SYSTEM, Table};
 /// Bytes of one COPY.
 const COPY_BYTES: usize = 8 << 20;
 
-/// The version of a table that was never replaced as a whole.
-pub(crate) const TABLE_VERSION: i64 = 1;
-
 /// The writing half of a load.
 pub(crate) struct Work<'a> {
     pub(crate) db: &'a mut Client,

@@ -7,6 +7,7 @@
 mod cli;
 mod config;
 mod exit;
+mod job;
 mod memory;
 mod out;
 mod print;

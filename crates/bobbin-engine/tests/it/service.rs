@@ -71,6 +71,33 @@ impl Runner for Jobs {
     }
 }
 
+/// A service in a directory of its own, for one connection whose jobs take so many minutes.
+fn served(
+    directory: &tempfile::TempDir,
+    clock: &Arc<FastClock>,
+    connection: &str,
+    takes: fn(u64) -> u64,
+) -> (Service, Arc<Jobs>, Arc<Notes>) {
+    let engine = Engine::new(directory.path());
+    let runner = Arc::new(Jobs {
+        engine: engine.clone(),
+        clock: Arc::clone(clock),
+        memories: [(connection.into(), Memory::default())].into(),
+        takes,
+        began: Mutex::default(),
+    });
+    let notes = Arc::new(Notes::default());
+    let service = Service {
+        engine,
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        runner: Arc::clone(&runner) as Arc<dyn Runner>,
+        watcher: Arc::clone(&notes) as Arc<dyn Watcher>,
+        most_jobs: 2,
+        grace: Duration::from_mins(1),
+    };
+    (service, runner, notes)
+}
+
 #[derive(Default)]
 struct Notes(Mutex<Vec<String>>);
 
@@ -233,23 +260,8 @@ fn f29_a_job_that_takes_too_long_is_stopped_and_the_next_comes_by_schedule() {
         limit: Duration::from_hours(3),
         ..scheduled("slow", every(60), Overlap::Skip)
     }];
-    let engine = Engine::new(directory.path());
-    let runner = Arc::new(Jobs {
-        engine: engine.clone(),
-        clock: Arc::clone(&clock),
-        memories: [("slow".into(), Memory::default())].into(),
-        takes: |number| if number == 1 { 100_000 } else { 1 },
-        began: Mutex::default(),
-    });
-    let notes = Arc::new(Notes::default());
-    let service = Service {
-        engine,
-        clock: clock.clone(),
-        runner: runner.clone(),
-        watcher: notes.clone(),
-        most_jobs: 2,
-        grace: Duration::from_mins(1),
-    };
+    let takes = |number| if number == 1 { 100_000 } else { 1 };
+    let (service, runner, notes) = served(&directory, &clock, "slow", takes);
     let stop = Cancel::new();
     let (stopper, watched) = (stop.clone(), runner.clone());
     let timer = std::thread::spawn(move || {
@@ -279,31 +291,16 @@ fn a_slot_whose_job_never_began_is_made_up_for() {
         let directory = tempfile::tempdir().unwrap();
         let clock = Arc::new(FastClock::new(start(), 1));
         let scheduled = [Scheduled { missed, ..scheduled("late", every(1440), Overlap::Skip) }];
-        let engine = Engine::new(directory.path());
+        let (service, ..) = served(&directory, &clock, "late", |_| 0);
         let late: ConnectionId = "late".into();
         let slot = {
-            let ledger = engine.ledger().unwrap();
+            let ledger = service.engine.ledger().unwrap();
             let slot = ledger.schedule(&late, clock.now()).unwrap().base;
             let outcome = SlotOutcome::Started;
             let (reason, job) = (None, None);
             let row = SlotRow { slot, last: slot, count: 1, outcome, reason, job, decided: slot };
             ledger.decide(&late, &row).unwrap();
             slot
-        };
-        let runner = Arc::new(Jobs {
-            engine: engine.clone(),
-            clock: Arc::clone(&clock),
-            memories: [(late.clone(), Memory::default())].into(),
-            takes: |_| 0,
-            began: Mutex::default(),
-        });
-        let service = Service {
-            engine,
-            clock,
-            runner: runner.clone(),
-            watcher: Arc::new(Notes::default()),
-            most_jobs: 2,
-            grace: Duration::from_mins(1),
         };
         let stop = Cancel::new();
         std::thread::scope(|scope| {
@@ -337,23 +334,8 @@ fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
     let directory = tempfile::tempdir().unwrap();
     let clock = Arc::new(FastClock::new(start(), 1000));
     let scheduled = [scheduled("asked", every(60), Overlap::Skip)];
-    let engine = Engine::new(directory.path());
-    let runner = Arc::new(Jobs {
-        engine: engine.clone(),
-        clock: Arc::clone(&clock),
-        memories: [("asked".into(), Memory::default())].into(),
-        takes: |number| if number == 2 { 100_000 } else { 1 },
-        began: Mutex::default(),
-    });
-    let notes = Arc::new(Notes::default());
-    let service = Service {
-        engine,
-        clock: clock.clone(),
-        runner: runner.clone(),
-        watcher: notes.clone(),
-        most_jobs: 2,
-        grace: Duration::from_mins(1),
-    };
+    let takes = |number| if number == 2 { 100_000 } else { 1 };
+    let (service, runner, _) = served(&directory, &clock, "asked", takes);
     let (control, inbox) = control();
     let stop = Cancel::new();
     let asked: ConnectionId = "asked".into();

@@ -78,6 +78,8 @@ fn once_wrong() -> Vec<Vec<Step>> {
             step(None, false, &[(0, 0, false)]),
             step(same, true, &[]),
         ],
+        // A version took the place of rows of none, and took it again, in one transaction.
+        vec![step(None, false, &[(0, 0, false)]), step(same, true, &[]), step(same, true, &[])],
     ]
 }
 
@@ -340,6 +342,10 @@ fn f86_without_keys_a_version_shows_when_it_is_whole() {
         [Box::new(crate::duckdb::File::new(mode)), Box::new(crate::postgres::Base::new(mode))];
     for replica in &mut replicas {
         let place = replica.name();
+        for steps in once_wrong() {
+            run_without_keys(replica.as_mut(), &steps)
+                .unwrap_or_else(|error| panic!("{place}: {error}"));
+        }
         let replica = std::cell::RefCell::new(replica);
         TestRunner::new(config())
             .run(&steps(), |steps| run_without_keys(replica.borrow_mut().as_mut(), &steps))

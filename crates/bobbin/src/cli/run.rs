@@ -4,17 +4,14 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use bobbin_core::Result;
-use bobbin_core::clock::SystemClock;
-use bobbin_core::tap::Context;
 use bobbin_engine::ledger::Trigger;
-use bobbin_engine::{Engine, RunRequest};
 use clap::Args;
 use serde_json::json;
 
 use super::{Format, Session, Stop};
 use crate::out::{print, println};
 use crate::progress::Progress;
-use crate::{exit, print, registry};
+use crate::{exit, job, print};
 
 /// Replicate once
 #[derive(Args)]
@@ -37,23 +34,9 @@ impl Run {
     pub(super) fn run(&self, session: &Session) -> Result<u8> {
         let config = session.config()?;
         let connection = config.connection(self.connection.as_deref())?;
-        let mut tap = registry::tap(&connection.source)?;
         let progress = Arc::new(Progress::new(session.format, self.verbose));
-        let destination =
-            registry::destination(&connection.destination, &config.home, progress.clone())?;
         let stop = Stop::on_signals();
-        let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &*progress };
-        let report = Engine::new(&config.home).run(
-            cx,
-            RunRequest {
-                connection: &connection.id,
-                schema: &connection.schema,
-                tap: &mut *tap,
-                destination: &*destination,
-                selection: &connection.selection,
-                trigger: Trigger::Manual,
-            },
-        );
+        let report = job::run(connection, &config.home, Trigger::Manual, &stop.cancel, &progress);
         progress.finish();
         let report = report?;
         match session.format {

@@ -10,11 +10,10 @@ use bobbin_core::cancel::Cancel;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::id::ConnectionId;
 use bobbin_core::report::{Event, JobLog, Level};
-use bobbin_core::tap::Context;
 use bobbin_core::{Error, Result};
 use bobbin_engine::ledger::{SlotOutcome, Trigger};
 use bobbin_engine::service::{self, Control, Happening, Runner, Scheduled, Service, Watcher};
-use bobbin_engine::{Engine, RunReport, RunRequest};
+use bobbin_engine::{Engine, RunReport};
 use bobbin_server::{Api, Described, Server, token};
 use clap::Args;
 use jiff::Timestamp;
@@ -23,7 +22,7 @@ use serde_json::{Value, json};
 use super::{Format, Session, Stop};
 use crate::config::{Config, Connection};
 use crate::out::{eprintln, println};
-use crate::{exit, print, registry};
+use crate::{exit, job, print};
 
 /// Replicate every connection by its schedule, until stopped
 #[derive(Args)]
@@ -159,20 +158,7 @@ impl Runner for Jobs {
             .get(connection)
             .ok_or_else(|| Error::bug("a connection is scheduled that the file does not have"))?;
         let log = Arc::new(Warnings { connection: connection.name.clone() });
-        let mut tap = registry::tap(&connection.source)?;
-        let destination = registry::destination(&connection.destination, &self.home, log.clone())?;
-        let cx = Context { clock: &SystemClock, cancel, log: &*log };
-        Engine::new(&self.home).run(
-            cx,
-            RunRequest {
-                connection: &connection.id,
-                schema: &connection.schema,
-                tap: &mut *tap,
-                destination: &*destination,
-                selection: &connection.selection,
-                trigger,
-            },
-        )
+        job::run(connection, &self.home, trigger, cancel, &log)
     }
 }
 

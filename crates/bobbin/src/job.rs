@@ -1,0 +1,42 @@
+//! One job of a connection: its tap and destination made out of the file, and run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bobbin_core::Result;
+use bobbin_core::cancel::Cancel;
+use bobbin_core::clock::SystemClock;
+use bobbin_core::report::JobLog;
+use bobbin_core::tap::Context;
+use bobbin_engine::ledger::Trigger;
+use bobbin_engine::{Engine, RunReport, RunRequest};
+
+use crate::config::Connection;
+use crate::registry;
+
+/// Runs a job to its end; what it does goes to `log`.
+///
+/// # Errors
+/// When no job began: a setting is wrong, another one is running, the ledger cannot be opened.
+pub(crate) fn run(
+    connection: &Connection,
+    home: &Path,
+    trigger: Trigger,
+    cancel: &Cancel,
+    log: &Arc<impl JobLog + 'static>,
+) -> Result<RunReport> {
+    let mut tap = registry::tap(&connection.source)?;
+    let destination = registry::destination(&connection.destination, home, log.clone())?;
+    let cx = Context { clock: &SystemClock, cancel, log: &**log };
+    Engine::new(home).run(
+        cx,
+        RunRequest {
+            connection: &connection.id,
+            schema: &connection.schema,
+            tap: &mut *tap,
+            destination: &*destination,
+            selection: &connection.selection,
+            trigger,
+        },
+    )
+}
