@@ -66,13 +66,16 @@ pub(crate) fn begin(db: &Connection, family: &mut Family, version: Option<i64>) 
     Ok(Turn { version, whole: !outdated, outdated })
 }
 
-/// The greatest version of a table's rows, those that go at the round's end among them.
+/// The greatest version of a table's rows: those that go at the round's end among them, and those that
+/// are confirmed only then.
 fn greatest_version(db: &Connection, table: &Table) -> Result<i64> {
     let greatest = format!("SELECT max(_sdc_table_version) FROM {}", table.place.sql());
     let found: Option<i64> = db
         .query_row(&greatest, [], |row| row.get(0))
         .map_err(|error| table.error("cannot read the table's versions", error))?;
-    Ok(found.unwrap_or(TABLE_VERSION))
+    let mut confirmed = table.open.confirmed.iter().rev();
+    let confirmed = confirmed.find(|(_, ids)| !ids.is_empty()).map(|(version, _)| *version);
+    Ok(found.max(confirmed).unwrap_or(TABLE_VERSION))
 }
 
 /// Lets `version` take the place of all others; gives how many records are no more then.

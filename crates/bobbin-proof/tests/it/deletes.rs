@@ -78,6 +78,13 @@ fn once_wrong() -> Vec<Vec<Step>> {
             step(None, false, &[(0, 0, false)]),
             step(same, true, &[]),
         ],
+        // A version confirmed a row, and a record of none came before it was whole.
+        vec![
+            step(None, false, &[(2, 1, false)]),
+            step(next, false, &[(2, 0, false)]),
+            step(None, false, &[(0, 0, false)]),
+            step(same, true, &[]),
+        ],
         // A version took the place of rows of none, and took it again, in one transaction.
         vec![step(None, false, &[(0, 0, false)]), step(same, true, &[]), step(same, true, &[])],
     ]
