@@ -17,8 +17,8 @@ pub const POINTS: &[&str] = &[
     "before-commit",
     "rows-written",
     "after-commit",
-    "segment-released",
     "state-saved",
+    "segment-released",
 ];
 
 static ARMED: OnceLock<(String, AtomicU32)> = OnceLock::new();

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::catalog::Stream;
 use crate::id::{JobId, SchemaName, SegmentId, StreamName};
 use crate::plan::TablePlan;
+use crate::receipt::Receipt;
 use crate::rejected::{RejectedList, RejectedQuery, Taken};
 use crate::segment::Segment;
 use crate::state::State;
@@ -119,20 +120,4 @@ pub struct Recovered {
     pub sequence: Option<i64>,
     /// Streams whose table was made and is not there any more.
     pub lost: Vec<StreamName>,
-}
-
-/// What became of one segment in the open round.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Receipt {
-    /// Rows inserted or replaced.
-    pub loaded: u64,
-    /// Records that were already there in the same or a newer version.
-    pub superseded: u64,
-    /// Records set aside with a reason.
-    pub rejected: u64,
-    /// Rows that were removed: of older table versions ([`Segment::activates`]), or marked as deleted
-    /// in the source.
-    pub removed: u64,
-    /// Changes made to tables, for people: `conversations: added column custom__tier_str`.
-    pub changes: Vec<String>,
 }

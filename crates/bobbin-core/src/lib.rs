@@ -14,6 +14,7 @@ pub mod error;
 pub mod id;
 pub mod json;
 pub mod plan;
+pub mod receipt;
 pub mod record;
 pub mod rejected;
 pub mod report;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::id::{ConnectionId, JobId, SegmentId, StreamName};
+use crate::receipt::Change;
 
 /// Takes events. Recording cannot fail the job.
 pub trait JobLog: Send + Sync {
@@ -173,8 +174,9 @@ pub enum Event {
     },
     /// A table was changed.
     TableChanged {
-        /// What was done, in words.
-        change: String,
+        /// What was done; written in words.
+        #[serde(serialize_with = "words")]
+        change: Change,
     },
     /// Anything else worth a line.
     Notice {
@@ -185,6 +187,10 @@ pub enum Event {
         /// One line that reads well alone.
         message: String,
     },
+}
+
+fn words<S: serde::Serializer>(change: &Change, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(change)
 }
 
 fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

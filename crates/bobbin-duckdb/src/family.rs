@@ -2,6 +2,7 @@
 
 use bobbin_core::Result;
 use bobbin_core::catalog::Stream;
+use bobbin_core::receipt::{Change, Changed};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::capabilities::Capabilities;
@@ -44,7 +45,7 @@ pub(crate) struct Family {
     /// The stream's own table first.
     pub(crate) tables: Vec<Table>,
     /// What opening it changed, for people.
-    pub(crate) changes: Vec<String>,
+    pub(crate) changes: Vec<Change>,
     /// Why the table can have no name, under Stitch's naming: then every record is rejected.
     pub(crate) refused: Option<String>,
 }
@@ -201,7 +202,7 @@ impl Registry {
             found: Vec::new(),
         };
         if !exists && self.recorded(stream).is_some() {
-            let what = format!("{name}: was dropped, and is made again with what comes now");
+            let what = Change::told(&name, "was dropped, and is made again with what comes now");
             survey.family.changes.push(what);
         }
         let mut sheets = Vec::new();
@@ -230,14 +231,14 @@ impl Registry {
     }
 
     /// Gives a table that was made without it the column of made keys; its rows so far have none.
-    fn add_made_key(&self, db: &Connection, name: &str) -> Result<Option<String>> {
+    fn add_made_key(&self, db: &Connection, name: &str) -> Result<Option<Change>> {
         let place = self.place(name);
         if found::columns(db, &place)?.iter().any(|(column, _)| column == MADE_KEY) {
             return Ok(None);
         }
         db.execute_batch(&format!("ALTER TABLE {} ADD COLUMN {MADE_KEY} VARCHAR", place.sql()))
             .doing("cannot change the table")?;
-        Ok(Some(format!("{name}: added column {MADE_KEY}")))
+        Ok(Some(Change::of(name, Changed::Added { column: MADE_KEY.to_owned() })))
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of it is the table's own")]

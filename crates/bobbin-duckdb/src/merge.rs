@@ -49,12 +49,14 @@ pub(crate) struct Touched {
 }
 
 /// What settling a segment did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Settled {
     /// Rows that came with the segment and are older than another of their key.
     pub(crate) superseded: u64,
     /// Records that are no more, because they are deleted in the source.
     pub(crate) removed: u64,
+    /// Items that came with the segment, of records that are older: how many of which table.
+    pub(crate) items: Vec<(String, u64)>,
 }
 
 impl Touched {
@@ -186,7 +188,7 @@ impl Touched {
         let ids: Vec<i64> = appended.iter().map(|(id, _)| *id).collect();
         delete(db, table, &ids)?;
         let (new, old): (Vec<_>, Vec<_>) = appended.into_iter().partition(|(id, _)| *id >= fresh);
-        delete_items(db, children, &new, |table| {
+        let items = delete_items(db, children, &new, |table| {
             let came = table.open.appended > table.open.mark;
             came.then(|| format!("rowid >= {}", OWN_ROWS + table.open.mark))
         })?;
@@ -198,7 +200,7 @@ impl Touched {
         if table.filter.is_none() && table.look_ups == LOOK_UPS {
             table.filter = self.read_keys(db, table)?;
         }
-        Ok(Settled { superseded, removed })
+        Ok(Settled { superseded, removed, items })
     }
 
     fn fill_keys(&self, db: &Connection, table: &Table) -> Result<()> {
@@ -413,15 +415,16 @@ fn of_rows(own: &Table) -> String {
 }
 
 /// Deletes the items of rows that lost, given with their sequences, among those of each table's
-/// items that `which` names.
+/// items that `which` names; gives how many of which table.
 fn delete_items(
     db: &Connection,
     children: &[Table],
     rows: &[(i64, i64)],
     which: impl Fn(&Table) -> Option<String>,
-) -> Result<()> {
+) -> Result<Vec<(String, u64)>> {
+    let mut deleted = Vec::new();
     if rows.is_empty() {
-        return Ok(());
+        return Ok(deleted);
     }
     let mut filled = false;
     for table in children {
@@ -430,14 +433,17 @@ fn delete_items(
             fill(db, &rows.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>())?;
             filled = true;
         }
-        db.execute_batch(&format!(
+        let statement = format!(
             "DELETE FROM {}
              WHERE {which} AND _sdc_sequence IN (SELECT id FROM temp.main.bobbin_rows)",
             table.place.sql()
-        ))
-        .map_err(|error| table.error("cannot replace earlier versions", error))?;
+        );
+        let count = db
+            .execute(&statement, [])
+            .map_err(|error| table.error("cannot replace earlier versions", error))?;
+        deleted.push((table.place.table.clone(), count as u64));
     }
-    Ok(())
+    Ok(deleted)
 }
 
 fn delete(db: &Connection, table: &Table, rows: &[i64]) -> Result<()> {

@@ -6,6 +6,7 @@
 //! one transaction; at its end, as all deletes ([`crate::merge`]). Where a person wants them kept, they
 //! are marked as deleted instead. A version that never becomes whole removes nothing (C5).
 
+use bobbin_core::receipt::Change;
 use bobbin_core::{Error, Result};
 use bobbin_load::shape::convert::Converter;
 use bobbin_load::shape::course::{Course, NO_VERSION, TABLE_VERSION};
@@ -172,7 +173,7 @@ pub(crate) fn mark(
     (family, converter): (&mut Family, &mut Converter),
     version: i64,
     at: Timestamp,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Change>> {
     let Some(own) = family.tables.first_mut() else { return Ok(Vec::new()) };
     let columns = converter
         .provide_deleted_at()

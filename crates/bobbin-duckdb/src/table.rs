@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bobbin_core::id::StreamName;
+use bobbin_core::receipt::{Change, Changed};
 use bobbin_core::{Error, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
@@ -225,7 +226,7 @@ impl Table {
         db: &Connection,
         ledger: &Ledger,
         batch: &Batch,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<Change>> {
         if batch.new.is_empty() && batch.renamed.is_empty() && (self.exists || batch.rows == 0) {
             return Ok(Vec::new());
         }
@@ -236,11 +237,8 @@ impl Table {
             self.add(batch, &mut ddl, &mut changes);
         } else {
             self.create(batch, &mut ddl);
-            changes.push(format!(
-                "{}: created table with {} columns",
-                self.place.table,
-                batch.new.len()
-            ));
+            let columns = batch.new.len() as u64;
+            changes.push(Change::of(&self.place.table, Changed::Created { columns }));
         }
         for (_, column) in &batch.new {
             if let Some(text) = &column.description {
@@ -275,7 +273,7 @@ impl Table {
         db: &Connection,
         ledger: &Ledger,
         batch: &Batch,
-        changes: &mut Vec<String>,
+        changes: &mut Vec<Change>,
     ) -> Result<String> {
         let mut ddl = String::new();
         if batch.renamed.is_empty() || !self.exists {
@@ -290,7 +288,8 @@ impl Table {
         for (position, to) in &batch.renamed {
             let Some(Some(column)) = self.columns.get_mut(*position) else { continue };
             let from = std::mem::replace(&mut column.name, to.clone());
-            changes.push(format!("{}: renamed column {from} to {to}", self.place.table));
+            let what = Changed::Renamed { from: from.clone(), to: to.clone() };
+            changes.push(Change::of(&self.place.table, what));
             for table in &forms {
                 ddl += &format!(
                     "ALTER TABLE {table} RENAME COLUMN {} TO {};\n",
@@ -303,7 +302,7 @@ impl Table {
         Ok(ddl)
     }
 
-    fn add(&self, batch: &Batch, ddl: &mut String, changes: &mut Vec<String>) {
+    fn add(&self, batch: &Batch, ddl: &mut String, changes: &mut Vec<Change>) {
         for (_, column) in &batch.new {
             *ddl += &format!(
                 "ALTER TABLE {} ADD COLUMN {};\n",
@@ -317,7 +316,8 @@ impl Table {
                     definition(&column.name, column.ty)
                 );
             }
-            changes.push(format!("{}: added column {}", self.place.table, column.name));
+            let what = Changed::Added { column: column.name.clone() };
+            changes.push(Change::of(&self.place.table, what));
         }
     }
 

@@ -1,10 +1,12 @@
 //! One segment on its way into a stream's tables.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
 use bobbin_core::id::StreamName;
+use bobbin_core::receipt::{Change, Span};
 use bobbin_core::{Error, Result};
 use bobbin_load::shape::batch::{Batch, RejectedRow};
 use bobbin_load::shape::convert::kept;
@@ -53,7 +55,12 @@ pub(crate) struct Written {
     /// all others.
     pub(crate) removed: u64,
     pub(crate) sequence: Option<i64>,
-    pub(crate) changes: Vec<String>,
+    pub(crate) changes: Vec<Change>,
+    /// Rows of the tables of arrays, by their names.
+    pub(crate) subtables: BTreeMap<String, u64>,
+    pub(crate) span: Option<Span>,
+    /// When the source gave the latest of the rows.
+    pub(crate) extracted_at: Option<i64>,
     /// Records that were loaded without some of their values.
     partial: u64,
 }
@@ -86,6 +93,9 @@ impl Work<'_> {
                 continue;
             }
             self.take(&mut desk, &batch, batched)?;
+            Span::widen(&mut self.written.span, batch.span.take());
+            self.written.extracted_at =
+                self.written.extracted_at.max(batch.extracted_at.iter().copied().max());
         }
         desk.writers.clear();
         self.family.record(desk.db, self.ledger)?;
@@ -93,14 +103,20 @@ impl Work<'_> {
         let settled = self.touched.settle(desk.db, &mut self.family.tables, whole)?;
         self.written.superseded_later = settled.superseded;
         self.written.removed = settled.removed;
+        for (table, lost) in settled.items {
+            if let Some(rows) = self.written.subtables.get_mut(&table) {
+                *rows -= lost;
+            }
+        }
         if self.written.partial > 0
             && let Some(own) = self.family.tables.first()
         {
-            self.written.changes.push(format!(
-                "{}: {} records were loaded without a value that has no place; _sdc_rejected \
-                 holds them whole",
-                own.place.table, self.written.partial
-            ));
+            let words = format!(
+                "{} records were loaded without a value that has no place; _sdc_rejected holds \
+                 them whole",
+                self.written.partial
+            );
+            self.written.changes.push(Change::told(&own.place.table, words));
         }
         Ok(self.written)
     }
@@ -167,6 +183,10 @@ impl Work<'_> {
         }
         let Some(table) = self.family.tables.get_mut(at) else { return Err(lost_table()) };
         table.open.written += batch.rows as u64;
+        if at > 0 {
+            let rows = self.written.subtables.entry(table.place.table.clone()).or_default();
+            *rows += batch.rows as u64;
+        }
         if !table.beside {
             table.open.appended += batch.rows as i64;
         }

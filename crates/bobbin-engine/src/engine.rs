@@ -1,6 +1,5 @@
 //! One job from its beginning to its report.
 
-use std::cell::RefCell;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,10 +15,11 @@ use bobbin_core::report::{Event, JobLog as _, Level};
 use bobbin_core::state::State;
 use bobbin_core::tap::{Completeness, Context, Discovery, StreamOutcome, SyncRequest, Tap};
 use bobbin_core::{Error, ErrorKind, Party, Result};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::extract::{self, Spooling};
 use crate::job_log::Recorder;
+use crate::journal::Journal;
 use crate::ledger::{Ledger, Trigger};
 use crate::load::{GRACE, Loaded, Loading, Rounds};
 use crate::report::{Outcome, RunReport, TableReport, Tally};
@@ -35,6 +35,8 @@ pub struct Engine {
     pub limits: Limits,
     /// When rounds are committed.
     pub rounds: Rounds,
+    /// Days that jobs, their logs, loads and slots are kept (F-54, F-62).
+    pub keep_days: u32,
     /// Compressed bytes the spool may hold before the extraction waits for the destination.
     pub most_spool_bytes: u64,
 }
@@ -73,6 +75,7 @@ impl Engine {
             rows_per_commit: None,
             limits: Limits::default(),
             rounds: Rounds::default(),
+            keep_days: 60,
             most_spool_bytes: 8 << 30,
         }
     }
@@ -80,6 +83,12 @@ impl Engine {
     /// Where this engine keeps its files.
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// What ended before this is forgotten.
+    fn kept_since(&self, now: Timestamp) -> Timestamp {
+        let kept = SignedDuration::from_hours(24 * i64::from(self.keep_days));
+        now.checked_sub(kept).unwrap_or(Timestamp::MIN)
     }
 
     /// Opens the ledger.
@@ -122,8 +131,11 @@ impl Engine {
         let started = cx.clock.now();
         let job = JobId::from(started.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
         ledger.begin(&job, request.connection, started, request.trigger)?;
+        let kept_since = self.kept_since(started);
+        ledger.forget(kept_since)?;
 
-        let recorder = Recorder::new(cx.log, cx.clock, &self.home, request.connection, &job);
+        let recorder =
+            Recorder::new(cx.log, cx.clock, (&self.home, kept_since), request.connection, &job);
         let tally = Tally::new(&recorder, cx.clock);
         let cx = Context { log: &tally, ..cx };
         cx.log.event(Event::JobStarted {
@@ -172,18 +184,8 @@ impl Engine {
         let patience = Cancel::new();
         let loading_cx = Context { cancel: &patience, ..cx };
         let mut loader = destination.open(&loading_cx, schema, job).map_err(destinations)?;
-        let saved = RefCell::new(ledger.state(connection)?.unwrap_or_default());
-        let save_state = |state: &State| {
-            let before = saved.replace(state.clone());
-            for (stream, bookmark) in &state.bookmarks {
-                if before.bookmarks.get(stream) != Some(bookmark) {
-                    let (stream, bookmark) = (stream.clone(), bookmark.clone());
-                    cx.log.event(Event::Bookmark { stream, bookmark });
-                }
-            }
-            ledger.save_state(connection, state, cx.clock.now())
-        };
-        let recovered = resume(cx, &mut *loader, spool, (rounds, selection), &save_state, ends)?;
+        let journal = Journal::new(cx, ledger, connection, job)?;
+        let recovered = resume(cx, &mut *loader, spool, (rounds, selection), &journal, ends)?;
         let state = recovered.state.unwrap_or_default();
         if state == State::default()
             && ledger.state(connection)?.is_some_and(|kept| kept != State::default())
@@ -220,7 +222,7 @@ impl Engine {
         let (announce, sealed) = mpsc::channel();
         let mut spooling = Spooling::new(writer, announce, cx, self.most_spool_bytes, &flags);
         let sync_request = SyncRequest { catalog: &catalog, selection, state: &state };
-        let mut loading = Loading::new(&mut *loader, spool, cx, rounds, &save_state);
+        let mut loading = Loading::new(&mut *loader, spool, cx, rounds, &journal);
         loading.held_bytes = Some(&held_bytes);
 
         let done = Cancel::new();
@@ -360,7 +362,7 @@ pub(crate) fn resume(
     loader: &mut dyn Loader,
     spool: &Spool,
     (rounds, selection): (Rounds, &Selection),
-    save_state: &dyn Fn(&State) -> Result<()>,
+    journal: &Journal<'_>,
     ends: &mut Ends,
 ) -> Result<Recovered> {
     let mut recovered = loader.recover().map_err(destinations)?;
@@ -371,7 +373,7 @@ pub(crate) fn resume(
         spool.sweep()?;
         return Ok(recovered);
     }
-    let mut loading = Loading::new(loader, spool, cx, rounds, save_state);
+    let mut loading = Loading::new(loader, spool, cx, rounds, journal);
     for (path, reason) in leftovers.unreadable {
         let aside = spool.quarantine(&path)?;
         cx.log.event(Event::Notice {
@@ -435,19 +437,6 @@ fn forget_bookmarks(
         });
     }
     if forgot { loader.commit(Some(state)).map_err(destinations) } else { Ok(()) }
-}
-
-impl Loaded {
-    fn absorb(&mut self, other: Loaded) {
-        for (stream, receipt) in other.streams {
-            let sum = self.streams.entry(stream).or_default();
-            sum.loaded += receipt.loaded;
-            sum.superseded += receipt.superseded;
-            sum.rejected += receipt.rejected;
-            sum.removed += receipt.removed;
-        }
-        self.corrupt.extend(other.corrupt);
-    }
 }
 
 /// `_sdc_sequence` is the Unix epoch in nanoseconds (`stitch-behaviour.md` 7.2) and must grow

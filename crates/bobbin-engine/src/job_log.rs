@@ -12,11 +12,8 @@ use bobbin_core::clock::Clock;
 use bobbin_core::id::{ConnectionId, JobId};
 use bobbin_core::report::{Event, JobLog, Level};
 use bobbin_core::{Error, ErrorKind, Result};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
-
-/// Days that logs are kept (F-54).
-pub const KEPT_DAYS: i64 = 60;
 
 /// Takes a job's events, writes them down, and passes each on.
 pub(crate) struct Recorder<'a> {
@@ -26,11 +23,11 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// A log for the job below `home`. Deletes those of the connection that are too old.
+    /// A log for the job below `home`. Deletes those of the connection from before `kept_since`.
     pub(crate) fn new(
         onward: &'a dyn JobLog,
         clock: &'a dyn Clock,
-        home: &Path,
+        (home, kept_since): (&Path, Timestamp),
         connection: &ConnectionId,
         job: &JobId,
     ) -> Self {
@@ -38,7 +35,7 @@ impl<'a> Recorder<'a> {
         let open = || {
             let directory = path.parent()?;
             fs::create_dir_all(directory).ok()?;
-            forget(directory, clock.now());
+            forget(directory, kept_since);
             File::create(&path).ok()
         };
         let file = open().map(BufWriter::new);
@@ -119,20 +116,16 @@ pub fn open(home: &Path, connection: &ConnectionId, job: &JobId) -> Result<File>
         std::io::ErrorKind::NotFound => {
             Error::new(ErrorKind::Config, format!("there is no log of job `{job}`"))
                 .with("path", path.display())
-                .hint(format!(
-                    "logs are kept for {KEPT_DAYS} days; `bobbin logs --list` lists them"
-                ))
+                .hint("logs are kept for `keep_days`; `bobbin logs --list` lists those there are")
         }
         _ => Error::io("cannot open the job's log", error).with("path", path.display()),
     })
 }
 
 /// Deletes logs of jobs that began too long ago; what cannot be deleted stays.
-fn forget(directory: &Path, now: Timestamp) {
-    let oldest = now
-        .checked_sub(SignedDuration::from_hours(KEPT_DAYS * 24))
-        .map(|oldest| oldest.strftime("%Y%m%dT%H%M%S").to_string());
-    let (Ok(oldest), Ok(entries)) = (oldest, fs::read_dir(directory)) else { return };
+fn forget(directory: &Path, oldest: Timestamp) {
+    let oldest = oldest.strftime("%Y%m%dT%H%M%S").to_string();
+    let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let old = entry.file_name().into_string().is_ok_and(|name| name < oldest);
         if old {

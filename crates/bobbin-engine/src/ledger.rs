@@ -55,10 +55,54 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE schedules ADD COLUMN paused TEXT;
 ",
+    "
+    CREATE TABLE loads (
+        id INTEGER PRIMARY KEY,
+        connection TEXT NOT NULL,
+        job TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        started TEXT NOT NULL,
+        ended TEXT NOT NULL,
+        rows INTEGER NOT NULL,
+        unchanged INTEGER NOT NULL,
+        rejected INTEGER NOT NULL,
+        removed INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        replication_key TEXT,
+        bookmark TEXT,
+        extracted TEXT,
+        subtables TEXT,
+        changes TEXT,
+        error TEXT
+    ) STRICT;
+    CREATE INDEX loads_of_table ON loads (connection, stream, id);
+    CREATE INDEX loads_of_connection ON loads (connection, ended);
+    CREATE INDEX loads_by_age ON loads (ended);
+    CREATE TABLE loaded_tables (
+        connection TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        replication_key TEXT,
+        bookmark TEXT,
+        extracted TEXT,
+        loaded TEXT,
+        error TEXT,
+        PRIMARY KEY (connection, stream)
+    ) STRICT;
+    CREATE TABLE loaded_rows (
+        connection TEXT NOT NULL,
+        day TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        subtable TEXT NOT NULL,
+        rows INTEGER NOT NULL,
+        PRIMARY KEY (connection, day, stream, subtable)
+    ) STRICT;
+",
 ];
 
+mod loads;
 mod slots;
 
+pub use loads::{Load, LoadedTable, PERIOD_DAYS, Rows};
 pub use slots::{Kept, SlotOutcome, SlotRow};
 
 /// An open ledger.
@@ -100,6 +144,17 @@ pub struct JobRow {
     pub ended: bool,
     /// How it ended, with everything it said.
     pub report: Option<RunReport>,
+}
+
+impl JobRow {
+    /// `running`, `complete`, `incomplete`, `interrupted`, `failed` or `abrupt`: its process died.
+    pub fn status(&self) -> &'static str {
+        match &self.report {
+            Some(report) => report.outcome.word(),
+            None if self.ended => "abrupt",
+            None => "running",
+        }
+    }
 }
 
 impl Ledger {
@@ -244,6 +299,10 @@ impl Ledger {
         state: &State,
         now: Timestamp,
     ) -> Result<()> {
+        self.put_state(connection, state, now)
+    }
+
+    fn put_state(&self, connection: &ConnectionId, state: &State, now: Timestamp) -> Result<()> {
         let text = serde_json::to_string(state)
             .map_err(|error| Error::bug("cannot write a state as JSON").caused_by(error))?;
         self.sqlite
@@ -278,4 +337,39 @@ fn ledger_error(what: &str, error: rusqlite::Error, path: &Path) -> Error {
         _ => (ErrorKind::Io, "check that the directory exists and can be written"),
     };
     Error::new(kind, what).with("path", path.display()).hint(hint).caused_by(error)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    /// Whatever version a ledger was written by, it opens, and what it told then it still tells.
+    #[test]
+    fn a_ledger_of_every_earlier_version_goes_on() {
+        for version in 1..MIGRATIONS.len() {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("ledger.sqlite");
+            let sqlite = Connection::open(&path).unwrap();
+            for migration in &MIGRATIONS[..version] {
+                sqlite.execute_batch(migration).unwrap();
+            }
+            sqlite
+                .execute_batch(
+                    "INSERT INTO jobs (connection, id, started) VALUES ('c', 'j', '2026-01-01T00:00:00Z');
+                     INSERT INTO states (connection, version, state, saved)
+                     VALUES ('c', 1, '{\"bookmarks\":{\"a\":7}}', '2026-01-01T00:00:00Z')",
+                )
+                .unwrap();
+            sqlite.pragma_update(None, "user_version", version as i64).unwrap();
+            drop(sqlite);
+            let ledger = Ledger::open(&path).unwrap();
+            let jobs = ledger.jobs(&"c".into(), 10).unwrap();
+            assert_eq!((jobs.len(), jobs[0].trigger.as_str()), (1, "manual"), "from {version}");
+            let state = ledger.state(&"c".into()).unwrap().unwrap();
+            assert_eq!(state.bookmarks.values().next(), Some(&7.into()), "from {version}");
+            assert!(ledger.loads(&"c".into(), None, None, 10).unwrap().is_empty());
+            assert!(!ledger.is_paused(&"c".into()).unwrap());
+        }
+    }
 }

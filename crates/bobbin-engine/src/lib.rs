@@ -14,6 +14,7 @@ pub mod spool;
 pub mod timetable;
 
 mod extract;
+mod journal;
 mod load;
 
 pub use engine::{Engine, RunRequest};

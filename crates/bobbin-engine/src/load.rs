@@ -7,15 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use bobbin_core::catalog::Stream;
 use bobbin_core::crash;
-use bobbin_core::destination::{Loader, Receipt};
+use bobbin_core::destination::Loader;
 use bobbin_core::id::StreamName;
+use bobbin_core::receipt::Receipt;
 use bobbin_core::report::{Event, Level};
 use bobbin_core::segment::MOST_WEIGHT;
 use bobbin_core::state::State;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Party, Result};
+use jiff::Timestamp;
 
+use crate::journal::Journal;
+use crate::ledger::Load;
 use crate::spool::{Sealed, SegmentReader, Spool};
 
 /// When a round is committed.
@@ -49,6 +54,20 @@ pub(crate) struct Loaded {
     pub(crate) corrupt: Vec<PathBuf>,
 }
 
+impl Loaded {
+    fn entry(&mut self, stream: &StreamName) -> &mut Receipt {
+        self.streams.entry(stream.clone()).or_default()
+    }
+
+    /// Takes in what another loading did.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        for (stream, receipt) in other.streams {
+            self.entry(&stream).add(receipt);
+        }
+        self.corrupt.extend(other.corrupt);
+    }
+}
+
 /// Loads segments in rounds.
 pub(crate) struct Loading<'a> {
     pub(crate) loader: &'a mut dyn Loader,
@@ -56,12 +75,13 @@ pub(crate) struct Loading<'a> {
     pub(crate) cx: Context<'a>,
     pub(crate) rounds: Rounds,
     pub(crate) held_bytes: Option<&'a AtomicU64>,
-    pub(crate) save_state: &'a dyn Fn(&State) -> Result<()>,
+    pub(crate) journal: &'a Journal<'a>,
     pub(crate) loaded: Loaded,
     round: Vec<(Sealed, Receipt)>,
     round_weight: u64,
     round_records: u64,
     since: Option<Instant>,
+    started: Timestamp,
     /// Streams of segments that turned out to be damaged: no later state may be committed in this job,
     /// since it would claim what such a segment held, and no version of the stream is whole.
     damaged: HashSet<StreamName>,
@@ -80,7 +100,7 @@ impl<'a> Loading<'a> {
         spool: &'a Spool,
         cx: Context<'a>,
         rounds: Rounds,
-        save_state: &'a dyn Fn(&State) -> Result<()>,
+        journal: &'a Journal<'a>,
     ) -> Self {
         Self {
             loader,
@@ -88,12 +108,13 @@ impl<'a> Loading<'a> {
             cx,
             rounds,
             held_bytes: None,
-            save_state,
+            journal,
             loaded: Loaded::default(),
             round: Vec::new(),
             round_weight: 0,
             round_records: 0,
             since: None,
+            started: Timestamp::UNIX_EPOCH,
             damaged: HashSet::new(),
         }
     }
@@ -130,7 +151,10 @@ impl<'a> Loading<'a> {
         if self.round.first().is_some_and(other) {
             self.commit()?;
         }
-        self.since.get_or_insert_with(Instant::now);
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+            self.started = self.cx.clock.now();
+        }
         // Segments of an earlier release tell none.
         self.round_weight += sealed.segment.weight.max(sealed.segment.bytes);
         self.round_records += sealed.segment.records;
@@ -169,7 +193,7 @@ impl<'a> Loading<'a> {
                     self.wait_to_repeat(&error, attempt)?;
                     again.push(sealed);
                 } else {
-                    return Err(error.of(Party::Destination));
+                    return Err(self.failed(&sealed.stream, error));
                 }
                 for sealed in again {
                     self.load(sealed, attempt + 1)?;
@@ -224,7 +248,11 @@ impl<'a> Loading<'a> {
             let Err(error) = self.loader.commit(state.as_ref()) else { break state };
             self.loader.rollback()?;
             if !error.is_transient() || attempt == ATTEMPTS {
-                return Err(error.of(Party::Destination));
+                let stream = self.round.first().map(|(sealed, _)| &sealed.stream);
+                return Err(match stream {
+                    Some(stream) => self.failed(stream, error),
+                    None => error.of(Party::Destination),
+                });
             }
             self.wait_to_repeat(&error, attempt)?;
             attempt += 1;
@@ -241,7 +269,10 @@ impl<'a> Loading<'a> {
             }
         };
         crash::point("after-commit");
-        for (sealed, receipt) in std::mem::take(&mut self.round) {
+        let round = std::mem::take(&mut self.round);
+        let mut sum = Receipt::default();
+        let mut bytes = 0;
+        for (sealed, receipt) in &round {
             for change in &receipt.changes {
                 self.cx.log.event(Event::TableChanged { change: change.clone() });
             }
@@ -251,23 +282,55 @@ impl<'a> Loading<'a> {
                 rows: receipt.loaded,
                 rejected: receipt.rejected,
             });
-            let sum = self.loaded.streams.entry(sealed.segment.stream.clone()).or_default();
-            sum.loaded += receipt.loaded;
-            sum.superseded += receipt.superseded;
-            sum.removed += receipt.removed;
-            sum.rejected += receipt.rejected.saturating_sub(sealed.segment.rejected);
+            sum.add(receipt.clone());
+            bytes += sealed.segment.bytes;
+            let rejected = receipt.rejected.saturating_sub(sealed.segment.rejected);
+            self.loaded.entry(&sealed.segment.stream).add(Receipt { rejected, ..receipt.clone() });
+        }
+        if let Some((sealed, _)) = round.first() {
+            let load = self.told(&sealed.stream, sum, bytes);
+            self.journal.loaded(&load, state.as_ref())?;
+        }
+        crash::point("state-saved");
+        for (sealed, _) in round {
             self.spool.release(&sealed)?;
             self.release_bytes(&sealed);
             crash::point("segment-released");
-        }
-        if let Some(state) = state {
-            (self.save_state)(&state)?;
-            crash::point("state-saved");
         }
         self.round_weight = 0;
         self.round_records = 0;
         self.since = None;
         Ok(())
+    }
+
+    /// What the open round did, for the ledger.
+    fn told(&self, stream: &Stream, receipt: Receipt, bytes: u64) -> Load {
+        Load {
+            job: self.journal.job().clone(),
+            stream: stream.name.clone(),
+            started: self.started,
+            ended: self.cx.clock.now(),
+            rows: receipt.loaded,
+            unchanged: receipt.superseded,
+            rejected: receipt.rejected,
+            removed: receipt.removed,
+            bytes,
+            replication_key: stream.replication_key.clone(),
+            bookmark: receipt.span,
+            extracted_at: receipt.extracted_at,
+            subtables: receipt.subtables,
+            changes: receipt.changes,
+            error: None,
+        }
+    }
+
+    /// Gives a round up.
+    fn failed(&self, stream: &Stream, error: Error) -> Error {
+        let error = error.of(Party::Destination);
+        let mut load = self.told(stream, Receipt::default(), 0);
+        load.error = Some(error.report());
+        self.journal.failed(&load);
+        error
     }
 
     /// The bookmark that the round's rows reach; none when something of the job was set aside.

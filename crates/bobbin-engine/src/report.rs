@@ -192,7 +192,7 @@ impl JobLog for Tally<'_> {
                 Event::RateWait { duration, .. } => {
                     numbers.rate_wait_seconds += duration.as_secs_f64();
                 }
-                Event::TableChanged { change } => numbers.changes.push(change.clone()),
+                Event::TableChanged { change } => numbers.changes.push(change.to_string()),
                 Event::Notice { level, stream, message } if *level >= Level::Warn => {
                     numbers.notice(match stream {
                         Some(stream) => format!("{stream}: {message}"),

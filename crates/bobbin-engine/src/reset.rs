@@ -8,6 +8,7 @@ use bobbin_core::tap::Context;
 use bobbin_core::{Error, Party, Result};
 
 use crate::engine::{Ends, Engine, resume};
+use crate::journal::Journal;
 use crate::load::Rounds;
 use crate::spool::Spool;
 
@@ -40,13 +41,12 @@ impl Engine {
         let job = JobId::from(cx.clock.now().strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
         let mut loader =
             request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
-        let save_state =
-            |state: &State| ledger.save_state(request.connection, state, cx.clock.now());
+        let journal = Journal::new(cx, &ledger, request.connection, &job)?;
         let rounds =
             Rounds { records: request.destination.rows_per_commit().max(1), ..self.rounds };
         let mut ends = Ends::default();
         let recovered =
-            resume(cx, &mut *loader, &spool, (rounds, request.selection), &save_state, &mut ends)?;
+            resume(cx, &mut *loader, &spool, (rounds, request.selection), &journal, &mut ends)?;
         let Some(mut state) = recovered.state else { return Ok(Vec::new()) };
         let gone: Vec<StreamName> = if request.streams.is_empty() {
             std::mem::take(&mut state).bookmarks.into_keys().collect()
@@ -62,7 +62,7 @@ impl Engine {
             request.streams.to_vec()
         };
         loader.commit(Some(&state)).map_err(destinations)?;
-        save_state(&state)?;
+        journal.saved(&state)?;
         loader.finish().map_err(destinations)?;
         Ok(gone)
     }

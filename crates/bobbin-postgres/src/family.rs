@@ -2,6 +2,7 @@
 
 use bobbin_core::Result;
 use bobbin_core::catalog::Stream;
+use bobbin_core::receipt::Change;
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::Batch;
 use bobbin_load::shape::capabilities::Capabilities;
@@ -43,7 +44,7 @@ pub(crate) struct Family {
     /// The stream's own table first.
     pub(crate) tables: Vec<Table>,
     /// What opening it changed, for people.
-    pub(crate) changes: Vec<String>,
+    pub(crate) changes: Vec<Change>,
     /// Why the table can have no name, under Stitch's naming: then every record is rejected.
     pub(crate) refused: Option<String>,
 }
@@ -199,10 +200,11 @@ impl Registry {
         let recorded =
             self.known.iter().any(|k| k.stream == stream.name.as_str() && k.sub.is_own());
         if recorded && !exists {
-            changes.push(format!("{name}: was dropped, and is made again with what comes now"));
+            changes.push(Change::told(&name, "was dropped, and is made again with what comes now"));
         }
         if without_key.is_some() {
-            changes.push(format!("{name}: dropped its primary key, every version is a row now"));
+            changes
+                .push(Change::told(&name, "dropped its primary key, every version is a row now"));
         }
         let mut subs: Vec<Sub> = vec![Sub::default()];
         let known = self.known.iter().filter(|known| known.stream == stream.name.as_str());

@@ -8,8 +8,9 @@ use std::thread;
 use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
-use bobbin_core::destination::{Loader, Receipt, Recovered};
+use bobbin_core::destination::{Loader, Recovered};
 use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
+use bobbin_core::receipt::Receipt;
 use bobbin_core::rejected::Taken;
 use bobbin_core::segment::Segment;
 use bobbin_core::state::State;
@@ -303,6 +304,11 @@ impl Loader for PostgresLoader {
                     rejected: written.rejected,
                     removed: written.removed,
                     changes: written.changes,
+                    subtables: written.subtables,
+                    span: written.span,
+                    extracted_at: written
+                        .extracted_at
+                        .and_then(|at| Timestamp::from_microsecond(at).ok()),
                 };
                 round.segments.push(loaded);
                 round.sequence = round.sequence.max(written.sequence);

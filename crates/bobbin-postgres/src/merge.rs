@@ -7,7 +7,7 @@
 //! With a key of one column no statement reads more than it changes, however large the tables are:
 //! rows and items are found in the indexes of their keys.
 
-use bobbin_core::Result;
+use bobbin_core::{Error, Result};
 use bobbin_load::shape::types::ColumnType;
 use postgres::Client;
 
@@ -40,12 +40,14 @@ pub(crate) struct Positions {
 }
 
 /// What a merge did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Merged {
     /// Records that were inserted or replaced another.
     pub(crate) moved: u64,
     /// Records that are no more, because they are deleted in the source.
     pub(crate) removed: u64,
+    /// Items of records that were moved: how many of which table.
+    pub(crate) items: Vec<(String, u64)>,
 }
 
 /// Moves the waiting rows of a family's tables.
@@ -61,7 +63,7 @@ pub(crate) struct Merged {
 /// newest version of its key that decides, and goes afterwards.
 pub(crate) fn merge(db: &mut Client, tables: &[Table], waiting: &Waiting<'_>) -> Result<Merged> {
     let Some((own, children)) = tables.split_first() else {
-        return Ok(Merged { moved: 0, removed: 0 });
+        return Ok(Merged::default());
     };
     let what = "cannot replace earlier versions";
     let mut key = Vec::new();
@@ -113,12 +115,17 @@ pub(crate) fn merge(db: &mut Client, tables: &[Table], waiting: &Waiting<'_>) ->
         }
         db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &own.name))?;
     }
+    let mut items = Vec::new();
     for (table, staged) in &children {
-        let mut statements = items_of_replaced(table, &won, key.len());
+        let told = |error: Error| error.with("table", &table.name);
+        let replaced = items_of_replaced(table, &won, key.len());
+        db.batch_execute(&replaced).doing(what).map_err(told)?;
         if **staged > 0 {
-            statements += &items_of_winners(table, &won, key.len());
+            let winners = items_of_winners(table, &won, key.len());
+            let moved = db.execute(winners.as_str(), &[]).doing(what).map_err(told)?;
+            items.push((table.name.clone(), moved));
+            db.batch_execute(&format!("TRUNCATE {}", table.stage())).doing(what).map_err(told)?;
         }
-        db.batch_execute(&statements).doing(what).map_err(|e| e.with("table", &table.name))?;
     }
     let children: Vec<&Table> = children.into_iter().map(|(table, _)| table).collect();
     let removed = match marked(own, &waiting.positions.deleted_at) {
@@ -128,7 +135,7 @@ pub(crate) fn merge(db: &mut Client, tables: &[Table], waiting: &Waiting<'_>) ->
     };
     db.batch_execute(&format!("TRUNCATE {}", own.stage()))
         .doing("cannot empty a temporary table")?;
-    Ok(Merged { moved, removed })
+    Ok(Merged { moved, removed, items })
 }
 
 /// Removes records that waited where the row that is there for them now is marked as deleted, with
@@ -220,8 +227,7 @@ fn items_of_winners(table: &Table, won: &str, keys: usize) -> String {
     format!(
         "INSERT INTO {items} ({columns})
          SELECT {theirs} FROM {stage} AS item JOIN {won} AS won
-             ON {belongs} AND won._sdc_sequence = item._sdc_sequence;
-         TRUNCATE {stage};",
+             ON {belongs} AND won._sdc_sequence = item._sdc_sequence",
         items = table.sql(),
         stage = table.stage(),
         belongs = equal(&lead(table, keys), "item", &places(keys), "won"),

@@ -6,6 +6,7 @@
 //! in one transaction; where a person wants them kept, they are marked as deleted instead. A version
 //! that never becomes whole removes nothing (C5).
 
+use bobbin_core::receipt::Change;
 use bobbin_core::{Error, Result};
 use bobbin_load::shape::convert::Converter;
 use bobbin_load::shape::course::{Course, NO_VERSION, TABLE_VERSION};
@@ -140,7 +141,7 @@ pub(crate) fn mark(
     (family, converter): (&mut Family, &mut Converter),
     version: i64,
     at: Timestamp,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Change>> {
     let Some(own) = family.tables.first_mut() else { return Ok(Vec::new()) };
     let columns = converter
         .provide_deleted_at()
@@ -161,7 +162,8 @@ pub(crate) fn mark(
         .doing("cannot mark what the table's new version does not have")
         .map_err(|error| error.with("table", &own.name))?;
     if count > 0 {
-        changes.push(format!("{}: marked {count} rows as deleted in the source", own.name));
+        changes
+            .push(Change::told(&own.name, format!("marked {count} rows as deleted in the source")));
     }
     for table in family.tables.iter_mut().filter(|table| table.exists) {
         if table.version.is_none_or(|active| active <= version) {

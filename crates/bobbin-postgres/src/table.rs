@@ -1,6 +1,7 @@
 //! One table: what it looks like, and making it grow.
 
 use bobbin_core::id::StreamName;
+use bobbin_core::receipt::{Change, Changed};
 use bobbin_core::{Error, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::{Batch, Lead};
@@ -134,7 +135,7 @@ impl Table {
         db: &mut Client,
         ledger: &Ledger,
         batch: &Batch,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<Change>> {
         if batch.new.is_empty() && batch.renamed.is_empty() && (self.exists || batch.rows == 0) {
             return Ok(Vec::new());
         }
@@ -145,7 +146,8 @@ impl Table {
             self.add(batch, &mut ddl, &mut changes);
         } else {
             self.create(batch, &mut ddl)?;
-            changes.push(format!("{}: created table with {} columns", self.name, batch.new.len()));
+            let columns = batch.new.len() as u64;
+            changes.push(Change::of(&self.name, Changed::Created { columns }));
         }
         for (_, column) in &batch.new {
             if let Some(text) = &column.description {
@@ -204,7 +206,7 @@ impl Table {
         db: &mut Client,
         ledger: &Ledger,
         batch: &Batch,
-        changes: &mut Vec<String>,
+        changes: &mut Vec<Change>,
     ) -> Result<String> {
         let mut ddl = String::new();
         if batch.renamed.is_empty() {
@@ -218,7 +220,8 @@ impl Table {
         for (position, to) in &batch.renamed {
             let Some(Some(column)) = self.columns.get_mut(*position) else { continue };
             let from = std::mem::replace(&mut column.name, to.clone());
-            changes.push(format!("{}: renamed column {from} to {to}", self.name));
+            let what = Changed::Renamed { from: from.clone(), to: to.clone() };
+            changes.push(Change::of(&self.name, what));
             for table in &forms {
                 ddl += &format!(
                     "ALTER TABLE {table} RENAME COLUMN {} TO {};\n",
@@ -231,12 +234,13 @@ impl Table {
         Ok(ddl)
     }
 
-    fn add(&self, batch: &Batch, ddl: &mut String, changes: &mut Vec<String>) {
+    fn add(&self, batch: &Batch, ddl: &mut String, changes: &mut Vec<Change>) {
         if batch.new.is_empty() {
             return;
         }
         for (_, column) in &batch.new {
-            changes.push(format!("{}: added column {}", self.name, column.name));
+            let what = Changed::Added { column: column.name.clone() };
+            changes.push(Change::of(&self.name, what));
         }
         let mut alter = |table: &str, add: &str| {
             let columns: Vec<String> = batch

@@ -5,12 +5,14 @@
 //! go the same way as the record, and after it: where PostgreSQL refuses a record, its items stay
 //! out, too.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::io::Write;
 use std::sync::mpsc::Receiver;
 
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
+use bobbin_core::receipt::{Change, Span};
 use bobbin_core::{Error, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::{Batch, RejectedRow};
@@ -87,7 +89,12 @@ pub(crate) struct Written {
     /// all others.
     pub(crate) removed: u64,
     pub(crate) sequence: Option<i64>,
-    pub(crate) changes: Vec<String>,
+    pub(crate) changes: Vec<Change>,
+    /// Rows of the tables of arrays, by their names.
+    pub(crate) subtables: BTreeMap<String, u64>,
+    pub(crate) span: Option<Span>,
+    /// When the source gave the latest of the rows.
+    pub(crate) extracted_at: Option<i64>,
     /// Records that were loaded without some of their values.
     partial: u64,
 }
@@ -110,6 +117,9 @@ impl Work<'_> {
                 continue;
             }
             self.take(&batch, batched)?;
+            Span::widen(&mut self.written.span, batch.span.take());
+            self.written.extracted_at =
+                self.written.extracted_at.max(batch.extracted_at.iter().copied().max());
             let waits = |flow: &Flow| flow.direct.rows.bytes.len() + flow.waiting.rows.bytes.len();
             if self.flows.iter().map(waits).sum::<usize>() >= COPY_BYTES {
                 self.flush()?;
@@ -136,6 +146,9 @@ impl Work<'_> {
             self.written.loaded += merged.moved;
             self.written.superseded += waited - merged.moved;
             self.written.removed += merged.removed;
+            for (table, rows) in merged.items {
+                *self.written.subtables.entry(table).or_default() += rows;
+            }
         }
         self.tell();
         Ok(self.written)
@@ -210,8 +223,8 @@ impl Work<'_> {
                 .doing("cannot remove items without records")
                 .map_err(|error| error.with("table", &table.name))?;
             if gone > 0 {
-                let what = format!("{}: removed {gone} rows whose records are gone", table.name);
-                self.written.changes.push(what);
+                let words = format!("removed {gone} rows whose records are gone");
+                self.written.changes.push(Change::told(&table.name, words));
             }
         }
         Ok(())
@@ -310,7 +323,12 @@ impl Work<'_> {
                 let target = if table.beside.is_some() { table.next() } else { table.sql() };
                 let arrived =
                     self.send(at, &target, &flow.active, &flow.direct, &mut gone, &texts)?;
-                self.written.loaded += if at == 0 { arrived } else { 0 };
+                if at == 0 {
+                    self.written.loaded += arrived;
+                } else {
+                    let name = self.family.tables[at].name.clone();
+                    *self.written.subtables.entry(name).or_default() += arrived;
+                }
             }
             if flow.waiting.rows.len() > 0 {
                 self.family.tables[at].prepare_stage(self.db)?;
@@ -392,18 +410,19 @@ impl Work<'_> {
         let mended = |flow: &Flow| flow.direct.rows.mended + flow.waiting.rows.mended;
         let mended: u64 = self.flows.iter().map(mended).sum();
         if mended > 0 {
-            self.written.changes.push(format!(
-                "{}: {mended} characters or numbers that PostgreSQL cannot hold were replaced (NUL \
-                 became ␀)",
-                own.name
-            ));
+            let words = format!(
+                "{mended} characters or numbers that PostgreSQL cannot hold were replaced (NUL \
+                 became ␀)"
+            );
+            self.written.changes.push(Change::told(&own.name, words));
         }
         if self.written.partial > 0 {
-            self.written.changes.push(format!(
-                "{}: {} records were loaded without a value that has no place; _sdc_rejected \
-                 holds them whole",
-                own.name, self.written.partial
-            ));
+            let words = format!(
+                "{} records were loaded without a value that has no place; _sdc_rejected holds \
+                 them whole",
+                self.written.partial
+            );
+            self.written.changes.push(Change::told(&own.name, words));
         }
     }
 }

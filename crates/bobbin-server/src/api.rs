@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use bobbin_core::Error;
-use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_engine::job_log;
-use bobbin_engine::ledger::{JobRow, SlotRow};
+use bobbin_engine::ledger::{JobRow, Load, SlotRow};
 use bobbin_engine::service::{Control, Seen};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route(&of("/jobs"), get(jobs).post(run))
         .route(&of("/jobs/{job}"), get(job))
         .route(&of("/jobs/{job}/log"), get(log))
+        .route(&of("/tables"), get(tables))
+        .route(&of("/loads"), get(loads))
         .route(&of("/stop"), post(stop))
         .route(&of("/slots"), get(slots))
         .fallback(async || Problem::not_found("address"))
@@ -105,18 +107,14 @@ struct Job {
     id: JobId,
     trigger: String,
     started_at: Timestamp,
-    /// `running`, `complete`, `incomplete`, `interrupted`, `failed` or `abrupt`: its process died.
+    /// As [`JobRow::status`] says.
     status: &'static str,
     report: Option<Value>,
 }
 
 impl Job {
     fn of(row: JobRow) -> Answer<Self> {
-        let status = match &row.report {
-            Some(report) => report.outcome.word(),
-            None if row.ended => "abrupt",
-            None => "running",
-        };
+        let status = row.status();
         let report = row.report.map(serde_json::to_value).transpose();
         let report =
             report.map_err(|error| Error::bug("cannot write a report as JSON").caused_by(error))?;
@@ -139,6 +137,22 @@ impl Page {
 #[serde(deny_unknown_fields)]
 struct Change {
     paused: bool,
+}
+
+#[derive(Deserialize)]
+struct LoadsQuery {
+    table: Option<String>,
+    /// The load after which the page begins, as `next_before` of the page before says.
+    before: Option<i64>,
+    limit: Option<u32>,
+}
+
+/// A load with its number, by which pages go on.
+#[derive(Serialize)]
+struct Numbered {
+    id: i64,
+    #[serde(flatten)]
+    load: Load,
 }
 
 #[derive(Deserialize)]
@@ -258,6 +272,36 @@ async fn log(
     });
     let kind = if json { "application/x-ndjson" } else { "text/plain; charset=utf-8" };
     Ok(([(header::CONTENT_TYPE, kind)], text.await?).into_response())
+}
+
+/// The tables into which rows were loaded, with their counts (F-59).
+async fn tables(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+) -> Answer<Json<Value>> {
+    let tables = asked(api, move |api| {
+        Ok(api.engine.ledger()?.loaded_tables(&known(api, &connection)?, Timestamp::now())?)
+    });
+    Ok(Json(json!({ "data": tables.await? })))
+}
+
+/// Loads, newest first, all or those of a table (F-60).
+async fn loads(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+    query: Given<Query<LoadsQuery>, QueryRejection>,
+) -> Answer<Json<Value>> {
+    let Query(query) = given(query)?;
+    let limit = Page { limit: query.limit }.limit();
+    let loads = asked(api, move |api| {
+        let table = query.table.map(StreamName::from);
+        let ledger = api.engine.ledger()?;
+        Ok(ledger.loads(&known(api, &connection)?, table.as_ref(), query.before, limit)?)
+    });
+    let loads: Vec<Numbered> =
+        loads.await?.into_iter().map(|(id, load)| Numbered { id, load }).collect();
+    let next = loads.last().filter(|_| loads.len() == limit as usize).map(|last| last.id);
+    Ok(Json(json!({ "data": loads, "next_before": next })))
 }
 
 async fn slots(

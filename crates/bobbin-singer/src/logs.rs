@@ -184,7 +184,7 @@ fn line(event: &Event) -> Option<(Level, String)> {
             Level::Info,
             format!("waiting {:.1} s for the {bucket} rate limit", duration.as_secs_f64()),
         ),
-        Event::TableChanged { change } => (Level::Info, change.clone()),
+        Event::TableChanged { change } => (Level::Info, change.to_string()),
         Event::Notice { level, message, .. } => (*level, message.clone()),
         // A rejected record is told where it is kept; the rest is in the metrics.
         _ => return None,

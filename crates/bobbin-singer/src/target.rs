@@ -453,7 +453,9 @@ impl<'a> Session<'a> {
             now.superseded += receipt.superseded;
             now.rejected += receipt.rejected;
             now.removed += receipt.removed;
-            notices.extend(receipt.changes.into_iter().map(|change| (Level::Info, change)));
+            notices.extend(
+                receipt.changes.into_iter().map(|change| (Level::Info, change.to_string())),
+            );
             if receipt.rejected > 0 {
                 notices.push((
                     Level::Warn,

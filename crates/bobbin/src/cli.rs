@@ -5,6 +5,8 @@ mod completions;
 mod demo;
 mod discover;
 mod init;
+mod jobs;
+mod loads;
 mod logs;
 mod plan;
 mod query;
@@ -99,6 +101,10 @@ enum Verb {
     Schedule(schedule::Schedule),
     /// Show the last jobs and how far each table got
     Status(status::Status),
+    /// List the last jobs
+    Jobs(jobs::Jobs),
+    /// Show what was loaded into each table, and when
+    Loads(loads::Loads),
     /// Show what happened in a job, line by line
     Logs(logs::Logs),
     /// Read everything, or one table, again from the start date
@@ -129,6 +135,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Serve(verb) => verb.run(&session),
         Verb::Schedule(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
+        Verb::Jobs(verb) => verb.run(&session),
+        Verb::Loads(verb) => verb.run(&session),
         Verb::Logs(verb) => verb.run(&session),
         Verb::Reset(verb) => verb.run(&session),
         Verb::Rejected(verb) => verb.run(&session),

@@ -9,6 +9,7 @@ use bobbin_core::id::{ConnectionId, SchemaName};
 use bobbin_core::schedule::{Schedule, Settings};
 use bobbin_core::secret::Secret;
 use bobbin_core::{Error, Result};
+use bobbin_engine::Engine;
 use bobbin_engine::timetable::{Missed, Overlap};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -21,6 +22,7 @@ const LIMIT_HOURS: u32 = 24;
 #[serde(deny_unknown_fields)]
 struct File {
     home: Option<PathBuf>,
+    keep_days: Option<u32>,
     #[serde(default)]
     sources: BTreeMap<String, toml::Table>,
     #[serde(default)]
@@ -65,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) path: PathBuf,
     /// Where bobbin keeps its spool and ledger.
     pub(crate) home: PathBuf,
+    /// Days that jobs, logs and loads are kept; the default unless given.
+    pub(crate) keep_days: Option<u32>,
     /// The connections by name.
     pub(crate) connections: BTreeMap<String, Connection>,
 }
@@ -117,6 +121,13 @@ pub(crate) struct Part {
 }
 
 impl Config {
+    /// The engine that keeps what this file says.
+    pub(crate) fn engine(&self) -> Engine {
+        let mut engine = Engine::new(&self.home);
+        engine.keep_days = self.keep_days.unwrap_or(engine.keep_days);
+        engine
+    }
+
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -141,6 +152,11 @@ impl Config {
                 .caused_by(Unwrapped(error.to_string().trim_end().to_owned()))
                 .hint("`bobbin init --print` shows a file with every setting explained")
         })?;
+        if file.keep_days == Some(0) {
+            return Err(Error::config("`keep_days` is wrong").with("path", path.display()).hint(
+                "jobs, logs and loads are kept for at least a day, 60 unless the file says so",
+            ));
+        }
         let mut connections = BTreeMap::new();
         for (name, table) in file.connections {
             let find = |kind: &str, parts: &BTreeMap<String, toml::Table>, wanted: &str| {
@@ -204,6 +220,7 @@ impl Config {
         Ok(Self {
             path: path.to_owned(),
             home: base.join(file.home.unwrap_or_else(|| ".bobbin".into())),
+            keep_days: file.keep_days,
             connections,
         })
     }

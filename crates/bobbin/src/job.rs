@@ -1,6 +1,5 @@
 //! One job of a connection: its tap and destination made out of the file, and run.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bobbin_core::Result;
@@ -20,15 +19,15 @@ use crate::registry;
 /// When no job began: a setting is wrong, another one is running, the ledger cannot be opened.
 pub(crate) fn run(
     connection: &Connection,
-    home: &Path,
+    engine: &Engine,
     trigger: Trigger,
     cancel: &Cancel,
     log: &Arc<impl JobLog + 'static>,
 ) -> Result<RunReport> {
     let mut tap = registry::tap(&connection.source)?;
-    let destination = registry::destination(&connection.destination, home, log.clone())?;
+    let destination = registry::destination(&connection.destination, engine.home(), log.clone())?;
     let cx = Context { clock: &SystemClock, cancel, log: &**log };
-    Engine::new(home).run(
+    engine.run(
         cx,
         RunRequest {
             connection: &connection.id,

@@ -230,7 +230,7 @@ impl Lines {
                     duration.as_secs_f64() * 1e3
                 ));
             }
-            Event::TableChanged { change } if self.verbose => line(change),
+            Event::TableChanged { change } if self.verbose => line(&change.to_string()),
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, Cursor, Read};
 
 use bobbin_core::ErrorKind;
+use bobbin_core::receipt::{Change, Changed};
 
 use crate::support::{Place, job, load, numbered, segment, state, stream};
 
@@ -55,7 +56,8 @@ fn f84_a_round_without_commit_leaves_everything_as_before() {
     load(&mut loader, &stream, "3", 1, &text).unwrap();
     loader.rollback().unwrap();
     let receipt = load(&mut loader, &stream, "3", 1, &text).unwrap();
-    assert_eq!(receipt.changes, ["things: added column brand_new"]);
+    let what = Changed::Added { column: "brand_new".into() };
+    assert_eq!(receipt.changes, [Change::of("things", what)]);
     loader.commit(Some(&state("3"))).unwrap();
     let recovered = loader.recover().unwrap();
     assert_eq!((recovered.state, recovered.sequence), (Some(state("3")), Some(10)));

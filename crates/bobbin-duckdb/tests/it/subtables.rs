@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 
 use bobbin_core::ErrorKind;
 use bobbin_core::catalog::Stream;
-use bobbin_core::destination::{Loader, Receipt};
+use bobbin_core::destination::Loader;
+use bobbin_core::receipt::{Changed, Mark, Receipt, Span};
 use bobbin_load::shape::layout::{KeyChange, Layout, Loading, Naming, Split};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -285,7 +286,10 @@ fn f74_to_f79_stitchs_naming_rejects_with_its_reasons() {
         ],
     );
     assert_eq!((first.loaded, first.rejected), (3, 2));
-    assert!(first.changes.iter().any(|line| line.contains("without a value")), "{first:?}");
+    assert!(
+        first.changes.iter().any(|line| line.to_string().contains("without a value")),
+        "{first:?}"
+    );
     let reasons = place.texts("SELECT DISTINCT reason FROM crm._sdc_rejected ORDER BY reason");
     for words in [
         "Field collision on ab",
@@ -299,7 +303,12 @@ fn f74_to_f79_stitchs_naming_rejects_with_its_reasons() {
     assert_eq!(place.texts("SELECT lives, age FROM crm.things WHERE id = '1'"), ["1 | 15"]);
     assert_eq!(items(&place, "things__list"), ["3 | 0 | 1"]);
     let second = job_in(&place, layout, &stream(), "2", 10, &[r#"{"id":"6","age":"old"}"#]);
-    assert!(second.changes.iter().any(|line| line.contains("renamed column age to age__bi")));
+    assert!(
+        second
+            .changes
+            .iter()
+            .any(|line| line.to_string().contains("renamed column age to age__bi"))
+    );
     assert_eq!(
         place
             .texts("SELECT id, age__bi, age__st FROM crm.things WHERE id IN ('2','6') ORDER BY id"),
@@ -448,4 +457,50 @@ fn the_same_records_twice_in_one_round_are_there_once() {
         assert_eq!(items(&place, "things__tags"), ["a | 0 | 1", "a | 1 | 2", "b | 0 | 3"]);
         assert_eq!(place.one("SELECT count(*) FROM crm.things"), "3");
     }
+}
+
+/// F-59, F-61: what a load tells of itself: rows of sub-tables that stayed, how far it reaches.
+#[test]
+fn f59_receipts_count_items_and_tell_the_span() {
+    let place = Place::of_tables();
+    let stream = stream();
+    let mark = |text: &str| Mark::Time(text.parse().unwrap());
+    let items = |receipt: &Receipt| -> Vec<(String, u64)> {
+        receipt.subtables.clone().into_iter().filter(|(_, rows)| *rows > 0).collect()
+    };
+    let first = job(
+        &place,
+        &stream,
+        "1",
+        1,
+        &[
+            r#"{"id":"a","rev":2,"updated_at":"2026-01-02T00:00:00Z","tags":["x","y","z"]}"#,
+            r#"{"id":"b","rev":1,"updated_at":"2026-01-01T00:00:00+02:00","tags":["x"],"items":[{"sku":"s"}]}"#,
+        ],
+    );
+    let told = |tags: u64| ("things__tags".to_owned(), tags);
+    assert_eq!(items(&first), [("things__items".to_owned(), 1), told(4)]);
+    let span = Span { min: mark("2025-12-31T22:00:00Z"), max: mark("2026-01-02T00:00:00Z") };
+    assert_eq!(first.span, Some(span));
+    assert_eq!(first.extracted_at, "2026-01-01T00:00:00.5Z".parse().ok());
+    let created = first.changes.iter().filter(|c| matches!(c.what, Changed::Created { .. }));
+    assert_eq!(created.count(), 3);
+
+    // A newer version, an older one, and one that is beaten within the segment.
+    let mut loader = place.open("2");
+    let more = [
+        r#"{"id":"a","rev":3,"tags":["w","v"],"nickname":"al"}"#,
+        r#"{"id":"b","rev":0,"tags":["1","2","3","4","5"]}"#,
+        r#"{"id":"c","rev":1,"tags":["p"]}"#,
+    ];
+    let second = load(&mut loader, &stream, "2", 1, &numbered(10, &more)).unwrap();
+    let newer = [r#"{"id":"c","rev":2,"tags":["q","r"]}"#, r#"{"id":"a","rev":1,"tags":["u"]}"#];
+    let third = load(&mut loader, &stream, "2", 2, &numbered(20, &newer)).unwrap();
+    loader.commit(None).unwrap();
+    loader.finish().unwrap();
+    assert_eq!((second.loaded, second.superseded, items(&second)), (2, 1, vec![told(3)]));
+    assert_eq!((third.loaded, third.superseded, items(&third)), (1, 1, vec![told(2)]));
+    assert_eq!(second.span, None, "no record had a value of the replication key");
+    let added: Vec<String> = second.changes.iter().map(ToString::to_string).collect();
+    assert_eq!(added, ["things: added column nickname"]);
 }

@@ -1,6 +1,7 @@
 //! What tables look like, how they grow, and what people may do to them.
 
 use bobbin_core::ErrorKind;
+use bobbin_core::receipt::{Change, Changed};
 use bobbin_core::schema::{Kind, Schema};
 
 use crate::support::{Place, job, load, numbered, stream};
@@ -16,7 +17,7 @@ fn f66_f69_f72_f73_f80_columns_have_their_types_and_come_with_their_first_value(
         1,
         &[r#"{"id":"a","name":null,"age":1,"tags":["x"],"items":[{"q":1.50}]}"#],
     );
-    assert_eq!(receipt.changes, ["things: created table with 4 columns"]);
+    assert_eq!(receipt.changes, [Change::of("things", Changed::Created { columns: 4 })]);
     let receipt = job(
         &place,
         &stream,

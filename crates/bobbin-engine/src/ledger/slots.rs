@@ -229,7 +229,7 @@ pub(super) fn text(at: Timestamp) -> String {
     format!("{at:.9}")
 }
 
-fn instant(text: &str) -> Result<Timestamp> {
+pub(super) fn instant(text: &str) -> Result<Timestamp> {
     text.parse().map_err(|error| {
         Error::new(bobbin_core::ErrorKind::InvalidData, "the ledger holds an instant that is none")
             .caused_by(error)

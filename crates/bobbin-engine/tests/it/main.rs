@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod ledger;
+mod loads;
 mod run;
 mod service;
 mod support;

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::{Catalog, Selection, Stream};
-use bobbin_core::clock::SystemClock;
-use bobbin_core::destination::{Destination, Loader, Receipt, Recovered};
+use bobbin_core::clock::{Clock, SystemClock};
+use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
+use bobbin_core::receipt::Receipt;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::NoLog;
 use bobbin_core::schema::{Kind, Object, Schema};
@@ -331,8 +332,17 @@ pub(crate) fn run(engine: &Engine, steps: &[Step], memory: &Memory) -> RunReport
 }
 
 pub(crate) fn try_run(engine: &Engine, steps: &[Step], memory: &Memory) -> Result<RunReport> {
+    run_at(&SystemClock, engine, steps, memory)
+}
+
+pub(crate) fn run_at(
+    clock: &dyn Clock,
+    engine: &Engine,
+    steps: &[Step],
+    memory: &Memory,
+) -> Result<RunReport> {
     let cancel = Cancel::new();
-    let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
+    let cx = Context { clock, cancel: &cancel, log: &NoLog };
     engine.run(
         cx,
         RunRequest {

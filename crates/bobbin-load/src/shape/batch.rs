@@ -6,6 +6,8 @@ use arrow::array::{
 };
 use arrow::compute::take;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use bobbin_core::receipt::{Mark, Span};
+use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 use super::tree::{Column, Sub};
@@ -42,6 +44,8 @@ pub struct Batch {
     /// The positions of the columns that say when a record was deleted in the source; empty where
     /// nobody asks ([`Deletes`](super::layout::Deletes)).
     pub deleted_at: Vec<usize>,
+    /// The least and the greatest value of the stream's replication key.
+    pub span: Option<Span>,
     /// Older versions that were left out for a newer one in the same batch.
     pub superseded: u64,
     /// The records' text, one per row, when the destination wants it.
@@ -191,6 +195,33 @@ impl Batch {
 fn retain<T>(values: &mut Vec<T>, kept: &[bool]) {
     let mut keep = kept.iter();
     values.retain(|_| *keep.next().unwrap_or(&true));
+}
+
+/// The least and the greatest value of a column; none where it has none, or values of a type that a
+/// replication key does not have.
+pub(super) fn span(column: &ArrayRef) -> Option<Span> {
+    let any = column.as_any();
+    let (min, max) = if any.is::<TimestampMicrosecondArray>() {
+        let (min, max) = ends(column.as_primitive::<TimestampMicrosecondType>().iter())?;
+        let mark = |at| Timestamp::from_microsecond(at).ok().map(Mark::Time);
+        (mark(min)?, mark(max)?)
+    } else if any.is::<Int64Array>() {
+        let (min, max) = ends(column.as_primitive::<Int64Type>().iter())?;
+        (Mark::Number(min), Mark::Number(max))
+    } else if let Some(texts) = any.downcast_ref::<StringArray>() {
+        let (min, max) = ends(texts.iter())?;
+        (Mark::Text(min.to_owned()), Mark::Text(max.to_owned()))
+    } else {
+        return None;
+    };
+    Some(Span { min, max })
+}
+
+fn ends<T: Ord + Copy>(values: impl Iterator<Item = Option<T>>) -> Option<(T, T)> {
+    values.flatten().fold(None, |ends, value| {
+        let (min, max) = ends.unwrap_or((value, value));
+        Some((min.min(value), max.max(value)))
+    })
 }
 
 /// The keys of many rows in one run of bytes.

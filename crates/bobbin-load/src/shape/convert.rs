@@ -14,7 +14,7 @@ use bobbin_core::json::{Peek, Reader};
 use bobbin_core::schema::Object;
 use std::sync::Arc;
 
-use super::batch::{Batch, Lead, RejectedRow};
+use super::batch::{self, Batch, Lead, RejectedRow};
 use super::capabilities::Capabilities;
 use super::envelope::{Refusal, no_system_fields, rejected, sequence};
 use super::layout::{Arrays, Deletes, Layout, Loading, Naming};
@@ -49,6 +49,7 @@ pub struct Converter {
     fields: Object,
     key_fields: Vec<String>,
     version_fields: Vec<String>,
+    replication_key: Option<String>,
     pub(super) capabilities: Capabilities,
     pub(super) layout: Layout,
     /// The table of the records, then those of arrays, each after the one it hangs from.
@@ -56,6 +57,8 @@ pub struct Converter {
     /// The nodes of the key and of the version fields.
     pub(super) keys: Vec<usize>,
     versions: Vec<usize>,
+    /// The node of the replication key.
+    replication: Option<usize>,
     /// The node of `_sdc_deleted_at`, where somebody asks for it.
     deleted_at: Option<usize>,
     /// The positions on the way to the item at hand.
@@ -106,11 +109,13 @@ impl Converter {
             fields: stream.fields.clone(),
             key_fields: stream.key.clone(),
             version_fields: stream.version_fields.clone(),
+            replication_key: stream.replication_key.clone(),
             capabilities,
             layout,
             sheets: known.into_iter().map(sheet).collect(),
             keys: Vec::new(),
             versions: Vec::new(),
+            replication: None,
             deleted_at: None,
             ids: Vec::new(),
             bytes: 0,
@@ -128,7 +133,9 @@ impl Converter {
 
     /// Whether the stream's records are told apart, and their versions compared, as when it was made.
     pub fn fits(&self, stream: &Stream) -> bool {
-        self.key_fields == stream.key && self.version_fields == stream.version_fields
+        self.key_fields == stream.key
+            && self.version_fields == stream.version_fields
+            && self.replication_key == stream.replication_key
     }
 
     /// Takes in fields the stream was declared to have since. Call it between batches; what has a
@@ -149,6 +156,7 @@ impl Converter {
         };
         self.keys = find(&self.key_fields);
         self.versions = find(&self.version_fields);
+        self.replication = find(self.replication_key.as_slice()).pop();
         self.deleted_at = (self.layout.deletes != Deletes::AsTold).then(|| {
             let node = child(&mut nodes, 0, name::DELETED, true);
             if nodes[node].fields.is_none() && nodes[node].primary.is_none() {
@@ -276,6 +284,10 @@ impl Converter {
         if self.layout.loading == Loading::Upsert {
             batch.keep_newest();
         }
+        batch.span = self.replication.and_then(|node| {
+            let columns = &self.sheets[0].nodes[node].columns;
+            columns.iter().filter_map(|&(_, at)| batch.column(at)).find_map(batch::span)
+        });
         self.lead_children(&mut batch);
         Some(batch)
     }

@@ -1,7 +1,8 @@
 //! F-86: a table replaced as a whole, with keys and without.
 
 use bobbin_core::catalog::Stream;
-use bobbin_core::destination::{Loader, Receipt};
+use bobbin_core::destination::Loader;
+use bobbin_core::receipt::Receipt;
 
 use crate::support::{Place, numbered, segment, stream};
 

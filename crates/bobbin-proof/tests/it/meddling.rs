@@ -2,7 +2,8 @@
 //! and settings.
 
 use bobbin_core::catalog::Stream;
-use bobbin_core::destination::{Loader, Receipt};
+use bobbin_core::destination::Loader;
+use bobbin_core::receipt::Receipt;
 use bobbin_core::schema::{Kind, Object, Schema};
 use bobbin_core::{Error, ErrorKind};
 use bobbin_load::shape::layout::{Arrays, Deletes, Loading, Naming};

@@ -161,7 +161,7 @@ fn the_newest_version_of_each_key_stands_whatever_the_order() {
         let mut loader = replica.open("again");
         let first = &shuffled[..cuts[0].min(shuffled.len())];
         let skipped = load(&mut loader, &stream, "1", 1, first).unwrap();
-        prop_assert_eq!(skipped, bobbin_core::destination::Receipt::default());
+        prop_assert_eq!(skipped, bobbin_core::receipt::Receipt::default());
         let receipt = load(&mut loader, &stream, "again", 1, &lines).unwrap();
         prop_assert_eq!(receipt.loaded + receipt.superseded, records.len() as u64);
         loader.commit(None).unwrap();

@@ -5,8 +5,9 @@ use std::io::Cursor;
 
 use bobbin_core::Result;
 use bobbin_core::catalog::Stream;
-use bobbin_core::destination::{Loader, Receipt};
+use bobbin_core::destination::Loader;
 use bobbin_core::id::SegmentId;
+use bobbin_core::receipt::Receipt;
 use bobbin_core::segment::Segment;
 use bobbin_load::shape::layout::Arrays;
 use bobbin_proof::check::{Found, Rules};

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use bobbin_core::catalog::{Selection, Stream};
 use bobbin_core::crash;
-use bobbin_core::destination::{Destination, Loader, Receipt, Recovered};
+use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
+use bobbin_core::receipt::Receipt;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::{Event, JobLog, Level, NoLog};
 use bobbin_core::segment::Segment;

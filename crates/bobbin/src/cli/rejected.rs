@@ -9,7 +9,7 @@ use bobbin_core::destination::Destination;
 use bobbin_core::rejected::{RejectedGroup, RejectedList, RejectedQuery};
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::Context;
-use bobbin_engine::{Engine, Retried, RetryRequest};
+use bobbin_engine::{Retried, RetryRequest};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -157,7 +157,7 @@ impl Retry {
                 selection: &connection.selection,
                 table: self.table.as_deref(),
             };
-            let result = Engine::new(&config.home).retry_rejected(cx, &request);
+            let result = config.engine().retry_rejected(cx, &request);
             progress.finish();
             retried = result?;
         }

@@ -7,7 +7,7 @@ use bobbin_core::clock::SystemClock;
 use bobbin_core::id::StreamName;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Result};
-use bobbin_engine::{Engine, ResetRequest};
+use bobbin_engine::ResetRequest;
 use clap::Args;
 use serde_json::json;
 
@@ -65,7 +65,7 @@ impl Reset {
             selection: &connection.selection,
             streams: &streams,
         };
-        let reset = Engine::new(&config.home).reset(cx, &request);
+        let reset = config.engine().reset(cx, &request);
         progress.finish();
         let reset = reset?;
         match session.format {

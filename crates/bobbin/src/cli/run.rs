@@ -36,7 +36,8 @@ impl Run {
         let connection = config.connection(self.connection.as_deref())?;
         let progress = Arc::new(Progress::new(session.format, self.verbose));
         let stop = Stop::on_signals();
-        let report = job::run(connection, &config.home, Trigger::Manual, &stop.cancel, &progress);
+        let report =
+            job::run(connection, &config.engine(), Trigger::Manual, &stop.cancel, &progress);
         progress.finish();
         let report = report?;
         match session.format {

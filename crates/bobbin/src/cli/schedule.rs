@@ -1,7 +1,6 @@
 //! `bobbin schedule`: when jobs will be due, and what became of those that were.
 
 use bobbin_core::Result;
-use bobbin_engine::Engine;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -65,7 +64,7 @@ impl Preview {
         let plan = &connection.schedule;
         let now = Timestamp::now();
         // A frequency counts from the first job; without one, it would be now.
-        let ledger = Engine::new(&config.home).ledger()?;
+        let ledger = config.engine().ledger()?;
         let base = ledger.base(&connection.id)?.unwrap_or(now);
         let paused = plan.paused || ledger.is_paused(&connection.id)?;
         let slots = plan.schedule.slots(base, now).take(if paused { 0 } else { self.next });
@@ -111,7 +110,7 @@ impl History {
     fn run(&self, session: &Session) -> Result<u8> {
         let config = session.config()?;
         let connection = config.connection(self.connection.as_deref())?;
-        let ledger = Engine::new(&config.home).ledger()?;
+        let ledger = config.engine().ledger()?;
         let slots = ledger.slots(&connection.id, self.slots.max(1))?;
         if session.format == Format::Json {
             for slot in slots {

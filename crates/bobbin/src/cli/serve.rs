@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,7 +77,7 @@ impl Serve {
         let object = json!({ "event": "serving", "connections": names, "api": address });
         watcher.say(None, &line, object);
         let service = Service {
-            engine: Engine::new(&config.home),
+            engine: config.engine(),
             clock: Arc::new(SystemClock),
             runner: Arc::new(Jobs::of(config)),
             watcher: watcher.clone(),
@@ -112,7 +111,7 @@ impl Serve {
         };
         let api = Api {
             control,
-            engine: Engine::new(&config.home),
+            engine: config.engine(),
             connections: config.connections.values().map(described).collect(),
             token: token::read_or_make(&config.home)?,
         };
@@ -134,15 +133,16 @@ fn scheduled(connection: &Connection) -> Scheduled {
 
 /// Makes each job's tap and destination out of the file.
 struct Jobs {
-    home: PathBuf,
+    engine: Engine,
     connections: BTreeMap<ConnectionId, Connection>,
 }
 
 impl Jobs {
     fn of(config: Config) -> Self {
+        let engine = config.engine();
         let connections = config.connections.into_values();
         let connections = connections.map(|connection| (connection.id.clone(), connection));
-        Self { home: config.home, connections: connections.collect() }
+        Self { engine, connections: connections.collect() }
     }
 }
 
@@ -158,7 +158,7 @@ impl Runner for Jobs {
             .get(connection)
             .ok_or_else(|| Error::bug("a connection is scheduled that the file does not have"))?;
         let log = Arc::new(Warnings { connection: connection.name.clone() });
-        job::run(connection, &self.home, trigger, cancel, &log)
+        job::run(connection, &self.engine, trigger, cancel, &log)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 
 use bobbin_core::Result;
-use bobbin_engine::{Engine, Outcome, RunReport};
+use bobbin_engine::ledger::JobRow;
+use bobbin_engine::{Outcome, RunReport, TableReport};
 use clap::Args;
 use serde_json::json;
 
@@ -27,7 +28,7 @@ impl Status {
     pub(super) fn run(&self, session: &Session) -> Result<u8> {
         let config = session.config()?;
         let connection = config.connection(self.connection.as_deref())?;
-        let ledger = Engine::new(&config.home).ledger()?;
+        let ledger = config.engine().ledger()?;
         let jobs = ledger.jobs(&connection.id, self.jobs.max(1))?;
         if session.format == Format::Json {
             for job in &jobs {
@@ -43,41 +44,8 @@ impl Status {
             println!("{}: no job yet. Start one: bobbin run", connection.name);
             return Ok(exit::OK);
         }
-        let rows = jobs
-            .iter()
-            .map(|job| match &job.report {
-                Some(report) => {
-                    let took = report.ended.duration_since(report.started).as_secs_f64();
-                    let sum = |pick: fn(&bobbin_engine::TableReport) -> u64| {
-                        print::number(report.tables.iter().map(pick).sum())
-                    };
-                    vec![
-                        format!("{:.0}", job.started),
-                        report.outcome.word().to_owned(),
-                        print::seconds(took),
-                        sum(|table| table.extracted),
-                        sum(|table| table.loaded),
-                        sum(|table| table.rejected),
-                        print::number(report.calls),
-                        why(report),
-                    ]
-                }
-                None => {
-                    let word =
-                        if job.ended { "ended abruptly" } else { "running, or ended abruptly" };
-                    vec![format!("{:.0}", job.started), word.to_owned()]
-                }
-            })
-            .collect();
         println!("{} into schema {}", connection.name, connection.schema);
-        println!(
-            "{}",
-            print::table(
-                &["started", "result", "took", "extracted", "loaded", "rejected", "calls", "why"],
-                &[2, 3, 4, 5, 6],
-                rows
-            )
-        );
+        println!("{}", self::jobs(&jobs));
         if let Some(report) = jobs.iter().find_map(|job| job.report.as_ref()) {
             println!("\nThe last finished job:");
             print!("{}", print::summary(report, terminal));
@@ -87,6 +55,43 @@ impl Status {
         }
         Ok(exit::OK)
     }
+}
+
+/// Jobs as a table.
+pub(super) fn jobs(jobs: &[JobRow]) -> String {
+    let lines = jobs.iter().map(|job| {
+        let mut line = vec![job.id.to_string(), job.trigger.clone(), format!("{:.0}", job.started)];
+        let Some(report) = &job.report else {
+            let word = if job.ended { "ended abruptly" } else { "running, or ended abruptly" };
+            line.push(word.to_owned());
+            return line;
+        };
+        let sum =
+            |pick: fn(&TableReport) -> u64| print::number(report.tables.iter().map(pick).sum());
+        line.extend([
+            report.outcome.word().to_owned(),
+            print::seconds(report.ended.duration_since(report.started).as_secs_f64()),
+            sum(|table| table.extracted),
+            sum(|table| table.loaded),
+            sum(|table| table.rejected),
+            print::number(report.calls),
+            why(report),
+        ]);
+        line
+    });
+    let heading = [
+        "job",
+        "trigger",
+        "started",
+        "result",
+        "took",
+        "extracted",
+        "loaded",
+        "rejected",
+        "calls",
+        "why",
+    ];
+    print::table(&heading, &[4, 5, 6, 7, 8], lines.collect())
 }
 
 /// What kept a job from being complete, in a line.

@@ -5,7 +5,7 @@ use std::fs;
 use fake_kustomer::{Mutation, Pick, Simulator};
 use serde_json::Value;
 
-use crate::support::{Desk, Told, tiny};
+use crate::support::{Desk, FAST, Told, tiny};
 
 #[test]
 fn two_runs_hold_what_the_oracle_holds() {
@@ -251,4 +251,62 @@ fn f34_f35_f36_a_reset_reads_again_and_changes_no_count() {
     assert_eq!(extracted(&all, "messages"), held("message"));
     assert!(!all.stdout.contains("restored database"), "{all:?}");
     desk.assert_exact(&sim, None);
+}
+
+/// F-59 to F-61, F-97: per table how far it is and how many rows it got, per load what came; the
+/// numbers are those of the tables themselves.
+#[test]
+fn f59_f60_f61_f97_loads_are_told_as_the_tables_hold_them() {
+    let sim = Simulator::start(tiny(10)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.write(
+        &format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url()),
+        "path = \"out.duckdb\"\narrays = \"tables\"",
+        "",
+    );
+    desk.run(&["loads"]).assert(0, &["nothing was loaded yet", "bobbin run"]);
+    desk.run(&["jobs"]).assert(0, &["no job yet", "bobbin run kustomer"]);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    let objects = |arguments: &[&str]| -> Vec<Value> {
+        let told = desk.run(arguments);
+        told.assert(0, &[]);
+        told.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let one = |sql: &str| -> Value {
+        let told = desk.run(&["query", "--format", "json", sql]);
+        told.assert(0, &[]);
+        serde_json::from_str::<Value>(told.stdout.trim()).unwrap()["n"].clone()
+    };
+    let tables = objects(&["loads", "--format", "json"]);
+    assert!(tables.len() >= 8, "{tables:?}");
+    let mut with_items = 0;
+    for table in &tables {
+        let name = table["stream"].as_str().unwrap();
+        assert_eq!(table["replication_key"], "updated_at");
+        let reached = one(&format!("select epoch_ms(max(updated_at)) as n from kustomer.{name}"));
+        let told: jiff::Timestamp = table["bookmark"].as_str().unwrap().parse().unwrap();
+        assert_eq!(told.as_millisecond(), reached.as_i64().unwrap(), "{name}");
+        let rows = one(&format!("select count(*) as n from kustomer.{name}"));
+        for range in ["day", "period"] {
+            assert_eq!(table["rows"][range], rows, "{name}");
+        }
+        for (subtable, rows) in table["subtables"].as_object().unwrap() {
+            let held = one(&format!("select count(*) as n from kustomer.\"{subtable}\""));
+            assert_eq!(rows["day"], held, "{subtable}");
+            with_items += 1;
+        }
+    }
+    assert!(with_items >= 3, "{tables:?}");
+    let loads = objects(&["loads", "--table", "messages", "--format", "json"]);
+    let rows: u64 = loads.iter().map(|load| load["rows"].as_u64().unwrap()).sum();
+    let all = tables.iter().find(|table| table["stream"] == "messages").unwrap();
+    assert_eq!(Value::from(rows), all["rows"]["day"]);
+    assert_eq!(loads.last().unwrap()["changes"][0]["change"], "created");
+
+    desk.run(&["loads"]).assert(0, &["greatest bookmark loaded", "updated_at: 20", "messages__"]);
+    desk.run(&["loads", "--table", "messages"]).assert(0, &["success", "created table with "]);
+    desk.run(&["loads", "--table", "nothing"]).assert(0, &["`bobbin loads` lists the tables"]);
+    desk.run(&["loads", "--days", "2"]).assert(0, &["day (UTC)", "messages"]);
+    desk.run(&["jobs"]).assert(0, &["manual", "complete"]);
+    assert_eq!(objects(&["jobs", "--format", "json"])[0]["status"], "complete");
 }

@@ -182,6 +182,22 @@ fn f98_the_api_tells_and_does_for_whoever_has_the_token() {
     assert!(ask("GET", &url(&format!("{log}?format=json")), &key, "").1.starts_with('{'));
     let elsewhere = url("/api/v1/connections/kustomer/jobs/..%2F..%2Fx/log");
     assert_eq!(ask("GET", &elsewhere, &key, "").0, 404);
+    let tables = get("/api/v1/connections/kustomer/tables");
+    assert_eq!(tables["data"].as_array().unwrap().len(), 9);
+    let mut before = String::new();
+    let mut seen = Vec::new();
+    loop {
+        let page = get(&format!("/api/v1/connections/kustomer/loads?limit=4{before}"));
+        for load in page["data"].as_array().unwrap() {
+            assert_eq!((&load["job"], &load["error"]), (&jobs["data"][0]["id"], &Value::Null));
+            seen.push(load["id"].as_i64().unwrap());
+        }
+        let Some(next) = page["next_before"].as_i64() else { break };
+        before = format!("&before={next}");
+    }
+    assert!(seen.len() >= 9 && seen.windows(2).all(|pair| pair[0] > pair[1]), "{seen:?}");
+    let notes = get("/api/v1/connections/kustomer/loads?table=notes");
+    assert!(notes["data"].as_array().unwrap().iter().all(|load| load["stream"] == "notes"));
     assert_eq!(get("/api/v1/connections/kustomer/slots")["data"][0]["outcome"], "started");
     assert_eq!(ask("GET", &url("/api/v1/connections/other/jobs"), &key, "").0, 404);
 
