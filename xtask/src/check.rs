@@ -18,6 +18,7 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("bobbin-postgres", &["bobbin-core", "bobbin-load"]),
     ("bobbin-engine", &["bobbin-core"]),
     ("bobbin-server", &["bobbin-core", "bobbin-engine"]),
+    ("bobbin-notify", &["bobbin-core", "bobbin-engine"]),
     (
         "bobbin",
         &[
@@ -30,6 +31,7 @@ const PICTURE: &[(&str, &[&str])] = &[
             "bobbin-postgres",
             "bobbin-engine",
             "bobbin-server",
+            "bobbin-notify",
         ],
     ),
     (

@@ -22,6 +22,7 @@ pub mod schedule;
 pub mod schema;
 pub mod secret;
 pub mod segment;
+pub mod selection;
 pub mod state;
 pub mod tap;
 

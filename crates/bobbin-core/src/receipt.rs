@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 /// What became of one segment in the open round, or of several.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Receipt {
+    /// The table's name in the destination, where that tells.
+    pub table: Option<String>,
     /// Rows inserted or replaced.
     pub loaded: u64,
     /// Records that were already there in the same or a newer version.
@@ -33,6 +35,7 @@ pub struct Receipt {
 impl Receipt {
     /// Takes in what became of a further segment.
     pub fn add(&mut self, other: Self) {
+        self.table = other.table.or(self.table.take());
         self.loaded += other.loaded;
         self.superseded += other.superseded;
         self.rejected += other.rejected;

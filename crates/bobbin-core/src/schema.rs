@@ -108,6 +108,22 @@ impl Object {
         })
     }
 
+    /// Whether any declared field's dotted path is wanted; as for [`Object::has`].
+    pub fn any_path(&self, wanted: &mut dyn FnMut(&str) -> bool) -> bool {
+        self.any_below("", wanted)
+    }
+
+    fn any_below(&self, above: &str, wanted: &mut dyn FnMut(&str) -> bool) -> bool {
+        self.properties.iter().any(|(name, schema)| {
+            let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+            let inner = match &schema.kind {
+                Kind::Array(items) => items.object(),
+                _ => schema.object(),
+            };
+            wanted(&path) || inner.is_some_and(|object| object.any_below(&path, wanted))
+        })
+    }
+
     /// True when this is a map whose keys are data.
     pub fn is_map(&self) -> bool {
         self.properties.is_empty()

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use crate::cancel::Cancel;
-use crate::catalog::{Catalog, Selection, Stream};
+use crate::catalog::{Catalog, Stream};
 use crate::clock::Clock;
 use crate::id::StreamName;
 use crate::record::{Records, Rejected};
 use crate::report::JobLog;
+use crate::selection::Selection;
 use crate::state::State;
 use crate::{Error, Result};
 

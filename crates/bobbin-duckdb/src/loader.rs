@@ -301,6 +301,7 @@ impl Loader for DuckDbLoader {
                     rejected: loaded.rejected,
                     removed: written.removed,
                     changes: written.changes,
+                    table: written.table,
                     subtables: written.subtables,
                     span: written.span,
                     extracted_at: written

@@ -56,6 +56,8 @@ pub(crate) struct Written {
     pub(crate) removed: u64,
     pub(crate) sequence: Option<i64>,
     pub(crate) changes: Vec<Change>,
+    /// The records' table.
+    pub(crate) table: Option<String>,
     /// Rows of the tables of arrays, by their names.
     pub(crate) subtables: BTreeMap<String, u64>,
     pub(crate) span: Option<Span>,
@@ -79,6 +81,7 @@ impl Work<'_> {
     ) -> Result<Written> {
         let mut desk = Desk { db, writers: Vec::new() };
         self.written.changes.append(&mut self.family.changes);
+        self.written.table = self.family.tables.first().map(|own| own.place.table.clone());
         for mut batch in batches {
             let batched = self.clock.now();
             self.refuse_all(&mut batch);

@@ -8,10 +8,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::catalog::{Catalog, Selection};
+use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
 use bobbin_core::report::{Event, JobLog as _, Level};
+use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::{Completeness, Context, Discovery, StreamOutcome, SyncRequest, Tap};
 use bobbin_core::{Error, ErrorKind, Party, Result};
@@ -24,6 +25,7 @@ use crate::ledger::{Ledger, Trigger};
 use crate::load::{GRACE, Loaded, Loading, Rounds};
 use crate::report::{Outcome, RunReport, TableReport, Tally};
 use crate::spool::{Limits, Spool};
+use crate::treat::Treating;
 
 /// Runs jobs. Everything it keeps is below one directory: `ledger.sqlite` and `spool/`.
 #[derive(Clone, Debug)]
@@ -165,6 +167,7 @@ impl Engine {
         recorder
             .event(Event::JobEnded { outcome: report.outcome.word(), error: report.error.clone() });
         ledger.end(&report)?;
+        ledger.take_stock(&report)?;
         Ok(report)
     }
 
@@ -233,7 +236,8 @@ impl Engine {
             let watched = watch.spawn_scoped(scope, || wear_out(cx.cancel, &done, &patience));
             let extraction =
                 std::thread::Builder::new().name("extract".into()).spawn_scoped(scope, move || {
-                    let outcomes = tap.sync(&cx, &sync_request, &mut spooling);
+                    let outcomes = Treating::new(&mut spooling, selection)
+                        .and_then(|mut out| tap.sync(&cx, &sync_request, &mut out));
                     let sealed = spooling.finish();
                     // Dropping the spooling closes the channel: the loader then ends too.
                     drop(spooling);
@@ -333,24 +337,50 @@ pub fn verify_selection(
     catalog: &Catalog,
     unreadable: &[(StreamName, String)],
 ) -> Result<()> {
-    for (name, choice) in &selection.streams {
+    let warn = |stream: Option<&StreamName>, message: String| {
+        cx.log.event(Event::Notice { level: Level::Warn, stream: stream.cloned(), message });
+    };
+    let there = |name: &StreamName| -> Result<Option<&Stream>> {
         if unreadable.iter().any(|(stream, _)| stream == name) {
+            return Ok(None);
+        }
+        if let Some(stream) = catalog.stream(name) {
+            return Ok(Some(stream));
+        }
+        let known: Vec<&str> = catalog.streams.iter().map(|s| s.name.as_str()).collect();
+        Err(Error::config(format!("there is no table `{name}` to choose or exclude"))
+            .hint(format!("there are: {}", known.join(", "))))
+    };
+    for (name, choice) in &selection.streams {
+        let Some(stream) = there(name)? else { continue };
+        for path in choice.excluded.iter().filter(|path| !stream.fields.has(path)) {
+            let message = format!(
+                "`{name}.{path}` is excluded, but no such column is known (it stays excluded if it \
+                 ever comes); `bobbin discover --table {name}` lists them"
+            );
+            warn(Some(name), message);
+        }
+    }
+    for (pattern, _) in &selection.patterns {
+        if !catalog.streams.iter().any(|stream| pattern.matches(stream.name.as_str())) {
+            warn(None, format!("no table is called like `{}`", pattern.as_str()));
+        }
+    }
+    for rule in &selection.treatments {
+        if !rule.stream.is_open() && there(&rule.stream.as_str().into())?.is_none() {
             continue;
         }
-        let Some(stream) = catalog.stream(name) else {
-            let known: Vec<&str> = catalog.streams.iter().map(|s| s.name.as_str()).collect();
-            return Err(Error::config(format!("there is no table `{name}` to choose or exclude"))
-                .hint(format!("there are: {}", known.join(", "))));
-        };
-        for path in choice.excluded.iter().filter(|path| !stream.fields.has(path)) {
-            cx.log.event(Event::Notice {
-                level: Level::Warn,
-                stream: Some(name.clone()),
-                message: format!(
-                    "`{name}.{path}` is excluded, but no such column is known (it stays excluded \
-                     if it ever comes); `bobbin discover --table {name}` lists them"
-                ),
-            });
+        let mut streams =
+            catalog.streams.iter().filter(|stream| rule.stream.matches(stream.name.as_str()));
+        if !streams.any(|stream| stream.fields.any_path(&mut |path| rule.path.matches(path))) {
+            let message = format!(
+                "no column is known that is called like `{}.{}`, which is to be {} (it is, if it \
+                 ever comes)",
+                rule.stream.as_str(),
+                rule.path.as_str(),
+                rule.treatment.done()
+            );
+            warn(None, message);
         }
     }
     Ok(())

@@ -97,12 +97,47 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (connection, day, stream, subtable)
     ) STRICT;
 ",
+    "
+    ALTER TABLE loads ADD COLUMN table_name TEXT;
+    ALTER TABLE loads ADD COLUMN version INTEGER;
+    ALTER TABLE loads ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE notices (
+        id INTEGER PRIMARY KEY,
+        connection TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        message TEXT NOT NULL,
+        detail TEXT,
+        raised TEXT NOT NULL,
+        seen TEXT NOT NULL,
+        times INTEGER NOT NULL,
+        dismissed TEXT,
+        recovered TEXT
+    ) STRICT;
+    CREATE UNIQUE INDEX notices_that_are_so ON notices (connection, kind) WHERE recovered IS NULL;
+    CREATE TABLE tellings (
+        channel TEXT NOT NULL,
+        notice INTEGER NOT NULL,
+        what TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        tried TEXT NOT NULL,
+        next TEXT NOT NULL,
+        done INTEGER NOT NULL,
+        error TEXT,
+        PRIMARY KEY (channel, notice, what)
+    ) STRICT;
+    CREATE TABLE hooks (
+        hook TEXT PRIMARY KEY,
+        sent INTEGER NOT NULL
+    ) STRICT;
+",
 ];
 
 mod loads;
+mod notices;
 mod slots;
 
 pub use loads::{Load, LoadedTable, PERIOD_DAYS, Rows};
+pub use notices::{Notice, NoticeKind, Telling};
 pub use slots::{Kept, SlotOutcome, SlotRow};
 
 /// An open ledger.

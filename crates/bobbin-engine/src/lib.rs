@@ -16,6 +16,7 @@ pub mod timetable;
 mod extract;
 mod journal;
 mod load;
+mod treat;
 
 pub use engine::{Engine, RunRequest};
 pub use rejected::{Retried, RetryRequest};

@@ -288,7 +288,9 @@ impl<'a> Loading<'a> {
             self.loaded.entry(&sealed.segment.stream).add(Receipt { rejected, ..receipt.clone() });
         }
         if let Some((sealed, _)) = round.first() {
-            let load = self.told(&sealed.stream, sum, bytes);
+            let mut load = self.told(&sealed.stream, sum, bytes);
+            load.version = round.iter().rev().find_map(|(sealed, _)| sealed.segment.version);
+            load.replaced = round.iter().any(|(sealed, _)| sealed.segment.activates);
             self.journal.loaded(&load, state.as_ref())?;
         }
         crash::point("state-saved");
@@ -308,6 +310,9 @@ impl<'a> Loading<'a> {
         Load {
             job: self.journal.job().clone(),
             stream: stream.name.clone(),
+            table: receipt.table.unwrap_or_else(|| stream.name.to_string()),
+            version: None,
+            replaced: false,
             started: self.started,
             ended: self.cx.clock.now(),
             rows: receipt.loaded,

@@ -6,12 +6,13 @@
 
 use std::io::Cursor;
 
-use bobbin_core::catalog::{Selection, Stream};
+use bobbin_core::catalog::Stream;
 use bobbin_core::crash;
 use bobbin_core::destination::{Destination, Loader};
 use bobbin_core::id::{ConnectionId, JobId, SchemaName, SegmentId};
 use bobbin_core::report::Event;
 use bobbin_core::segment::Segment;
+use bobbin_core::selection::Selection;
 use bobbin_core::tap::{Context, Tap};
 use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::Timestamp;

@@ -1,8 +1,8 @@
 //! Reading again what was read (F-34, F-35): bookmarks go, rows stay and are overwritten by key.
 
-use bobbin_core::catalog::Selection;
 use bobbin_core::destination::Destination;
 use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
+use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Party, Result};

@@ -18,7 +18,7 @@ use bobbin_core::{Error, ErrorKind, Result};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::Engine;
-use crate::ledger::{Ledger, SlotOutcome, SlotRow, Trigger};
+use crate::ledger::{Ledger, NoticeKind, SlotOutcome, SlotRow, Trigger};
 use crate::report::RunReport;
 use crate::timetable::{Decision, Late, Missed, Overlap, Plan, Timetable};
 
@@ -70,6 +70,8 @@ pub struct Scheduled {
     pub paused: bool,
     /// The longest a job may take (F-29).
     pub limit: Duration,
+    /// For how long no job may be complete before that is a notice.
+    pub stale: Option<Duration>,
 }
 
 /// Runs connections by their schedules.
@@ -93,6 +95,9 @@ const WATCH: Duration = Duration::from_millis(200);
 
 /// How often it is written down how far slots are decided where none is due.
 const SETTLE: Duration = Duration::from_mins(1);
+
+/// How often tables are looked at that may be old.
+const STALE_LOOK: SignedDuration = SignedDuration::from_mins(1);
 
 struct Ended {
     connection: ConnectionId,
@@ -209,6 +214,8 @@ struct Round<'a> {
     ticked: Timestamp,
     /// When that was last written down.
     settled: Option<Instant>,
+    /// When tables were last looked at that may be old.
+    looked: Timestamp,
 }
 
 impl Service {
@@ -230,6 +237,7 @@ impl Service {
             messages,
             ticked: Timestamp::MIN,
             settled: None,
+            looked: Timestamp::UNIX_EPOCH,
         };
         for scheduled in connections {
             round.schedule(scheduled)?;
@@ -295,6 +303,7 @@ impl Round<'_> {
                 self.ledger.settle(now)?;
                 self.settled = Some(Instant::now());
             }
+            self.look_for_stale(now)?;
             self.start_waiting(now)?;
             self.stop_what_takes_too_long(now);
             let until = self.timetable.wake().map(|wake| wake.duration_since(now));
@@ -466,6 +475,29 @@ impl Round<'_> {
         }
     }
 
+    /// Tables may be old although nothing failed: nobody was there, or jobs take too long.
+    fn look_for_stale(&mut self, now: Timestamp) -> Result<()> {
+        let passed = now.duration_since(self.looked);
+        if passed.abs() < STALE_LOOK {
+            return Ok(());
+        }
+        self.looked = now;
+        for (scheduled, _) in self.scheduled.values().filter(|(scheduled, _)| !scheduled.paused) {
+            let Some(stale) = scheduled.stale else { continue };
+            let connection = &scheduled.connection;
+            let Some(since) = self.ledger.complete_since(connection)? else { continue };
+            let old = now.duration_since(since);
+            if old > SignedDuration::try_from(stale).unwrap_or(SignedDuration::MAX) {
+                let message = format!("no job was complete since {since:.0}");
+                let hours = stale.as_secs() / 3600;
+                let detail = format!("the limit is {hours} h; bobbin jobs shows what was tried");
+                let kind = NoticeKind::Stale;
+                self.ledger.raise(connection, kind, &message, Some(&detail), now)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes down how a job ended; gives whose it was.
     fn conclude(&mut self, end: Ended) -> Result<ConnectionId> {
         let Ended { connection, trigger, result } = end;
@@ -487,6 +519,11 @@ impl Round<'_> {
                         _ => error.report(),
                     };
                     self.ledger.decide(&connection, &skipped(slot, reason, now))?;
+                }
+                if error.kind() != ErrorKind::Conflict {
+                    let (line, all) = (error.to_string(), error.report());
+                    let kind = NoticeKind::Extraction;
+                    self.ledger.raise(&connection, kind, &line, Some(&all), now)?;
                 }
                 self.service.watcher.happened(now, &connection, Happening::Refused(error));
             }

@@ -304,6 +304,7 @@ impl Loader for PostgresLoader {
                     rejected: written.rejected,
                     removed: written.removed,
                     changes: written.changes,
+                    table: written.table,
                     subtables: written.subtables,
                     span: written.span,
                     extracted_at: written

@@ -90,6 +90,8 @@ pub(crate) struct Written {
     pub(crate) removed: u64,
     pub(crate) sequence: Option<i64>,
     pub(crate) changes: Vec<Change>,
+    /// The records' table.
+    pub(crate) table: Option<String>,
     /// Rows of the tables of arrays, by their names.
     pub(crate) subtables: BTreeMap<String, u64>,
     pub(crate) span: Option<Span>,
@@ -103,6 +105,7 @@ impl Work<'_> {
     pub(crate) fn write(mut self, batches: &Receiver<Batch>) -> Result<Written> {
         let mut positions: Option<Positions> = None;
         self.written.changes.append(&mut self.family.changes);
+        self.written.table = self.family.tables.first().map(|own| own.name.clone());
         for mut batch in batches {
             let batched = self.clock.now();
             self.refuse_all(&mut batch);

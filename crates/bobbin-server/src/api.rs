@@ -53,6 +53,8 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route(&of("/loads"), get(loads))
         .route(&of("/stop"), post(stop))
         .route(&of("/slots"), get(slots))
+        .route("/api/v1/notices", get(notices))
+        .route("/api/v1/notices/{notice}/dismiss", post(dismiss))
         .fallback(async || Problem::not_found("address"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done with it")
@@ -153,6 +155,14 @@ struct Numbered {
     id: i64,
     #[serde(flatten)]
     load: Load,
+}
+
+#[derive(Deserialize)]
+struct NoticesQuery {
+    /// Also those that are over or dismissed.
+    #[serde(default)]
+    all: bool,
+    limit: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -302,6 +312,27 @@ async fn loads(
         loads.await?.into_iter().map(|(id, load)| Numbered { id, load }).collect();
     let next = loads.last().filter(|_| loads.len() == limit as usize).map(|last| last.id);
     Ok(Json(json!({ "data": loads, "next_before": next })))
+}
+
+/// What needs somebody's attention (F-91).
+async fn notices(
+    State(api): State<Arc<Api>>,
+    query: Given<Query<NoticesQuery>, QueryRejection>,
+) -> Answer<Json<Value>> {
+    let Query(query) = given(query)?;
+    let limit = Page { limit: query.limit }.limit();
+    let notices = asked(api, move |api| Ok(api.engine.ledger()?.notices(query.all, limit)?));
+    Ok(Json(json!({ "data": notices.await? })))
+}
+
+async fn dismiss(State(api): State<Arc<Api>>, Path(notice): Path<i64>) -> Answer<Json<Value>> {
+    let there =
+        asked(api, move |api| Ok(api.engine.ledger()?.dismiss(notice, Timestamp::now())?));
+    if there.await? {
+        Ok(Json(json!({ "status": "dismissed" })))
+    } else {
+        Err(Problem::not_found("notice"))
+    }
 }
 
 async fn slots(

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bobbin_core::catalog::{Catalog, Selection, Stream, StreamSelection};
+use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::id::StreamName;
 use bobbin_core::schema::{Kind, Object};
+use bobbin_core::selection::{Selection, StreamSelection};
 use bobbin_core::{Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -95,7 +96,7 @@ pub fn from_json(file: &Value) -> Result<Catalog> {
 /// # Errors
 /// When it is not a catalog.
 pub fn selection(file: &Value) -> Result<Selection> {
-    let mut selection = Selection { streams: BTreeMap::new(), others: false };
+    let mut selection = Selection::default();
     for entry in entries(file)? {
         let metadata = metadata(entry);
         let mut excluded = BTreeSet::new();

@@ -5,11 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::catalog::{Catalog, Selection, Stream, StreamSelection};
+use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::clock::SystemClock;
 use bobbin_core::id::StreamName;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::Level;
+use bobbin_core::selection::{Selection, StreamSelection};
 use bobbin_core::state::State;
 use bobbin_core::tap::{Completeness, Context, Output, StreamOutcome, SyncRequest, Tap};
 use bobbin_core::{Error, ErrorKind, Result};
@@ -279,7 +280,7 @@ fn test(
 }
 
 fn only(stream: &StreamName, choice: StreamSelection) -> Selection {
-    Selection { streams: [(stream.clone(), choice)].into(), others: false }
+    Selection::only([(stream.clone(), choice)])
 }
 
 /// Lets one record through, then ends the extraction.

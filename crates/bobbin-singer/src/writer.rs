@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::io::{ErrorKind as IoErrorKind, Write};
 use std::sync::Arc;
 
-use bobbin_core::catalog::{Selection, Stream};
+use bobbin_core::catalog::Stream;
 use bobbin_core::id::StreamName;
 use bobbin_core::json::write_string;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::{Event, JobLog, Level};
 use bobbin_core::schema::{Kind, Object, Schema};
+use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::Output;
 use bobbin_core::{Error, ErrorKind, Result};
@@ -272,8 +273,8 @@ mod tests {
     use std::io;
     use std::sync::Mutex;
 
-    use bobbin_core::catalog::StreamSelection;
     use bobbin_core::report::NoLog;
+    use bobbin_core::selection::StreamSelection;
     use serde_json::{Value, json};
 
     use super::*;

@@ -8,6 +8,7 @@ mod init;
 mod jobs;
 mod loads;
 mod logs;
+mod notices;
 mod plan;
 mod query;
 mod rejected;
@@ -107,6 +108,8 @@ enum Verb {
     Loads(loads::Loads),
     /// Show what happened in a job, line by line
     Logs(logs::Logs),
+    /// Show what needs somebody's attention, until it is over or dismissed
+    Notices(notices::Notices),
     /// Read everything, or one table, again from the start date
     Reset(reset::Reset),
     /// List the records that were set aside, or load them again
@@ -138,6 +141,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Jobs(verb) => verb.run(&session),
         Verb::Loads(verb) => verb.run(&session),
         Verb::Logs(verb) => verb.run(&session),
+        Verb::Notices(verb) => verb.run(&session),
         Verb::Reset(verb) => verb.run(&session),
         Verb::Rejected(verb) => verb.run(&session),
         Verb::Query(verb) => verb.run(&session),

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bobbin_core::catalog::{Selection, StreamSelection};
-use bobbin_core::id::{ConnectionId, SchemaName};
+use bobbin_core::id::{ConnectionId, SchemaName, StreamName};
 use bobbin_core::schedule::{Schedule, Settings};
 use bobbin_core::secret::Secret;
+use bobbin_core::selection::{ColumnRule, Pattern, Selection, Treatment};
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
 use bobbin_engine::timetable::{Missed, Overlap};
+use bobbin_notify::Notifier;
 use jiff::Timestamp;
 use serde::Deserialize;
+
+mod notify;
 
 /// Hours that a job may take unless the file says otherwise (C2).
 const LIMIT_HOURS: u32 = 24;
@@ -23,12 +26,17 @@ const LIMIT_HOURS: u32 = 24;
 struct File {
     home: Option<PathBuf>,
     keep_days: Option<u32>,
+    hash_key: Option<toml::Value>,
     #[serde(default)]
     sources: BTreeMap<String, toml::Table>,
     #[serde(default)]
     destinations: BTreeMap<String, toml::Table>,
     #[serde(default)]
     connections: BTreeMap<String, ConnectionTable>,
+    #[serde(default)]
+    notify: BTreeMap<String, notify::NotifyTable>,
+    #[serde(default)]
+    hooks: BTreeMap<String, notify::HookTable>,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +48,12 @@ struct ConnectionTable {
     tables: Option<Vec<String>>,
     #[serde(default)]
     exclude: Vec<String>,
+    #[serde(default)]
+    drop: Vec<String>,
+    #[serde(default)]
+    hash: Vec<String>,
+    #[serde(default)]
+    mask: Vec<String>,
     #[serde(default)]
     schedule: ScheduleTable,
 }
@@ -59,6 +73,7 @@ struct ScheduleTable {
     #[serde(default)]
     paused: bool,
     limit_hours: Option<u32>,
+    stale_hours: Option<u32>,
 }
 
 /// The file as meant: everything resolved but the secrets.
@@ -71,6 +86,10 @@ pub(crate) struct Config {
     pub(crate) keep_days: Option<u32>,
     /// The connections by name.
     pub(crate) connections: BTreeMap<String, Connection>,
+    /// Who is told of notices and loads.
+    telling: notify::Telling,
+    /// Directory that relative paths start from.
+    base: PathBuf,
 }
 
 /// One connection with its source and destination.
@@ -86,8 +105,10 @@ pub(crate) struct Connection {
     pub(crate) source: Part,
     /// The destination's settings.
     pub(crate) destination: Part,
-    /// What is replicated.
+    /// What is replicated; without the key of hashes.
     pub(crate) selection: Selection,
+    /// That key, as one of the settings there.
+    hash_key: Option<Part>,
     /// When `bobbin serve` replicates it.
     pub(crate) schedule: Planned,
 }
@@ -105,6 +126,8 @@ pub(crate) struct Planned {
     pub(crate) paused: bool,
     /// The longest a job may take.
     pub(crate) limit: Duration,
+    /// For how long no job may be complete before somebody is told.
+    pub(crate) stale: Option<Duration>,
 }
 
 /// A source's or destination's settings as they stand in the file.
@@ -120,12 +143,38 @@ pub(crate) struct Part {
     pub(crate) base: PathBuf,
 }
 
+impl Connection {
+    /// What is replicated, with all that a job needs for it.
+    ///
+    /// # Errors
+    /// When the key of hashes cannot be read.
+    pub(crate) fn chosen(&self) -> Result<Selection> {
+        let mut selection = self.selection.clone();
+        if selection.hashes()
+            && let Some(part) = &self.hash_key
+        {
+            selection.hash_key = part.secret("hash_key")?;
+        }
+        Ok(selection)
+    }
+}
+
 impl Config {
     /// The engine that keeps what this file says.
     pub(crate) fn engine(&self) -> Engine {
         let mut engine = Engine::new(&self.home);
         engine.keep_days = self.keep_days.unwrap_or(engine.keep_days);
         engine
+    }
+
+    /// Somebody who tells everyone whom the file names.
+    ///
+    /// # Errors
+    /// When a setting is wrong, or a secret cannot be read.
+    pub(crate) fn notifier(&self) -> Result<Notifier> {
+        self.telling
+            .notifier(self.engine(), &self.connections, &self.base)
+            .map_err(|error| error.with("path", self.path.display()))
     }
 
     /// Reads a file.
@@ -157,8 +206,16 @@ impl Config {
                 "jobs, logs and loads are kept for at least a day, 60 unless the file says so",
             ));
         }
+        let hash_key = file.hash_key.map(|value| Part {
+            name: "the file".to_owned(),
+            kind: String::new(),
+            settings: [("hash_key".to_owned(), value)].into_iter().collect(),
+            base: base.to_owned(),
+        });
         let mut connections = BTreeMap::new();
         for (name, table) in file.connections {
+            check_columns(&name, &table).map_err(|error| error.with("path", path.display()))?;
+            let selection = selection(&table);
             let find = |kind: &str, parts: &BTreeMap<String, toml::Table>, wanted: &str| {
                 let Some(settings) = parts.get(wanted) else {
                     let known: Vec<_> = parts.keys().map(String::as_str).collect();
@@ -212,7 +269,8 @@ impl Config {
                     schema: schema.into(),
                     source,
                     destination,
-                    selection: selection(table.tables.as_deref(), &table.exclude),
+                    selection,
+                    hash_key: hash_key.clone(),
                     schedule,
                 },
             );
@@ -222,6 +280,8 @@ impl Config {
             home: base.join(file.home.unwrap_or_else(|| ".bobbin".into())),
             keep_days: file.keep_days,
             connections,
+            telling: notify::Telling { channels: file.notify, hooks: file.hooks },
+            base: base.to_owned(),
         })
     }
 
@@ -330,6 +390,7 @@ fn planned(table: ScheduleTable) -> Result<Planned> {
         missed: table.missed,
         paused: table.paused,
         limit: Duration::from_hours(u64::from(table.limit_hours.unwrap_or(LIMIT_HOURS))),
+        stale: table.stale_hours.map(|hours| Duration::from_hours(hours.into())),
     })
 }
 
@@ -365,25 +426,61 @@ fn check_schema(schema: &str, connection: &str) -> Result<()> {
 
 /// `tables` lists what is replicated (everything when absent); `exclude` takes away tables
 /// (`kobjects`) and columns (`messages.preview`).
-fn selection(tables: Option<&[String]>, exclude: &[String]) -> Selection {
-    let mut selection = Selection { others: tables.is_none(), ..Selection::default() };
-    for table in tables.unwrap_or_default() {
-        selection.streams.entry(table.as_str().into()).or_default().selected = true;
-    }
-    let others = selection.others;
-    for path in exclude {
-        let (table, column) = path.split_once('.').unwrap_or((path, ""));
-        let choice = selection
-            .streams
-            .entry(table.into())
-            .or_insert_with(|| StreamSelection { selected: others, ..StreamSelection::default() });
-        if column.is_empty() {
-            choice.selected = false;
+/// What the file chooses of a source.
+fn selection(table: &ConnectionTable) -> Selection {
+    let mut selection = Selection { others: table.tables.is_none(), ..Selection::default() };
+    let mut columns: Vec<(&str, &str, Treatment)> = Vec::new();
+    let mut choose = |name: &str, take: bool| {
+        let pattern = Pattern::new(name);
+        if pattern.is_open() {
+            selection.patterns.push((pattern, take));
         } else {
-            choice.excluded.insert(column.to_owned());
+            selection.streams.entry(name.into()).or_default().selected = take;
+        }
+    };
+    for name in table.tables.iter().flatten() {
+        choose(name, true);
+    }
+    for name in &table.exclude {
+        match name.split_once('.') {
+            None => choose(name, false),
+            Some((stream, path)) => columns.push((stream, path, Treatment::Exclude)),
+        }
+    }
+    let treated = [
+        (&table.drop, Treatment::Drop),
+        (&table.mask, Treatment::Mask),
+        (&table.hash, Treatment::Hash),
+    ];
+    for (names, treatment) in treated {
+        let split = names.iter().filter_map(|name| name.split_once('.'));
+        columns.extend(split.map(|(stream, path)| (stream, path, treatment)));
+    }
+    for (stream, path, treatment) in columns {
+        let (stream, path) = (Pattern::new(stream), Pattern::new(path));
+        if treatment == Treatment::Exclude && !stream.is_open() && !path.is_open() {
+            let name = StreamName::from(stream.as_str());
+            let selected = selection.contains(&name);
+            let choice = selection.streams.entry(name).or_default();
+            choice.selected = selected;
+            choice.excluded.insert(path.as_str().to_owned());
+        } else {
+            selection.treatments.push(ColumnRule { stream, path, treatment });
         }
     }
     selection
+}
+
+/// Names of columns have their table's before them.
+fn check_columns(name: &str, table: &ConnectionTable) -> Result<()> {
+    for (key, names) in [("drop", &table.drop), ("mask", &table.mask), ("hash", &table.hash)] {
+        if let Some(wrong) = names.iter().find(|name| !name.contains('.')) {
+            return Err(Error::config(format!("`{key}` of connection `{name}` names no column"))
+                .with("entry", wrong)
+                .hint(format!("write TABLE.COLUMN, for example {key} = [\"users.email\"]")));
+        }
+    }
+    Ok(())
 }
 
 fn list(names: &[&str]) -> String {
@@ -442,7 +539,11 @@ mod tests {
 
     #[test]
     fn only_listed_tables() {
-        let chosen = selection(Some(&["users".into(), "tags".into()]), &["tags.color".into()]);
+        let table = |text: &str| -> ConnectionTable {
+            toml::from_str(&format!("source = \"k\"\ndestination = \"d\"\n{text}")).unwrap()
+        };
+        let chosen =
+            selection(&table("tables = [\"users\", \"tags\"]\nexclude = [\"tags.color\"]"));
         assert!(chosen.contains(&"tags".into()));
         assert!(!chosen.contains(&"teams".into()));
     }
@@ -456,7 +557,7 @@ mod tests {
           |
         3 | destnation = "d"
           | ^^^^^^^^^^
-        unknown field `destnation`, expected one of `source`, `destination`, `schema`, `tables`, `exclude`, `schedule`
+        unknown field `destnation`, expected one of `source`, `destination`, `schema`, `tables`, `exclude`, `drop`, `hash`, `mask`, `schedule`
           hint: `bobbin init --print` shows a file with every setting explained
         "#);
         insta::assert_snapshot!(report(&GOOD.replace("source = \"k\"", "source = \"kk\"")), @r"

@@ -24,6 +24,7 @@ pub(crate) fn run(
     cancel: &Cancel,
     log: &Arc<impl JobLog + 'static>,
 ) -> Result<RunReport> {
+    let selection = connection.chosen()?;
     let mut tap = registry::tap(&connection.source)?;
     let destination = registry::destination(&connection.destination, engine.home(), log.clone())?;
     let cx = Context { clock: &SystemClock, cancel, log: &**log };
@@ -34,7 +35,7 @@ pub(crate) fn run(
             schema: &connection.schema,
             tap: &mut *tap,
             destination: &*destination,
-            selection: &connection.selection,
+            selection: &selection,
             trigger,
         },
     )

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bobbin_core::catalog::Selection;
+use bobbin_core::selection::Selection;
 use tap_kustomer::metadata::CustomAttributes;
 use tap_kustomer::shape::Shaper;
 use tap_kustomer::streams;

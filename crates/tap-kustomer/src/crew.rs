@@ -10,7 +10,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bobbin_core::Error;
-use bobbin_core::catalog::{Selection, Stream};
+use bobbin_core::catalog::Stream;
+use bobbin_core::selection::Selection;
 use bobbin_core::tap::Context;
 use rustc_hash::FxHashMap;
 

@@ -1,7 +1,7 @@
 //! An entry for fuzzing: a page as the threads that receive answers read it. Only there with the
 //! feature `fuzzing`, which no program turns on.
 
-use bobbin_core::catalog::Selection;
+use bobbin_core::selection::Selection;
 use jiff::Timestamp;
 
 use crate::http::{Answer, Flaw};

@@ -1,10 +1,11 @@
 //! One stream on its way to the output: its growing shape, its bookmark, what went wrong.
 
-use bobbin_core::catalog::{Selection, Stream};
+use bobbin_core::catalog::Stream;
 use bobbin_core::id::StreamName;
 use bobbin_core::record::Records;
 use bobbin_core::report::{Event, Level};
 use bobbin_core::schema::Schema;
+use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::{Context, Output};
 use bobbin_core::{Error, Result};

@@ -19,9 +19,10 @@ mod tests;
 mod time;
 mod walk;
 
-use bobbin_core::catalog::{Selection, Stream};
+use bobbin_core::catalog::Stream;
 use bobbin_core::json::{JsonError, Peek, Reader, Text};
 use bobbin_core::schema::Schema;
+use bobbin_core::selection::Selection;
 use jiff::Timestamp;
 
 use self::plan::Plan;

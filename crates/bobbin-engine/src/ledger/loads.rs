@@ -23,6 +23,12 @@ pub struct Load {
     pub job: JobId,
     /// The stream, also its table's.
     pub stream: StreamName,
+    /// The table's name in the destination.
+    pub table: String,
+    /// The table version of its rows, where the stream has versions.
+    pub version: Option<i64>,
+    /// Whether that version took the place of all others with it.
+    pub replaced: bool,
     /// When its first segment was taken up.
     pub started: Timestamp,
     /// When it was durable, or given up.
@@ -114,9 +120,7 @@ impl Ledger {
     ) -> Result<Vec<(i64, Load)>> {
         let failed = |error| self.error("cannot read the loads", error);
         let (of, before) = (connection.as_str(), before.unwrap_or(i64::MAX));
-        let columns = "id, job, stream, started, ended, rows, unchanged, rejected, removed, bytes, \
-                       bookmark, extracted, subtables, changes, error, \
-                       replication_key";
+        let columns = Stored::COLUMNS;
         let read = |row: &Row<'_>| Ok((row.get(0)?, Stored::of(row)?));
         let rows: rusqlite::Result<Vec<(i64, Stored)>> = match stream {
             Some(stream) => self
@@ -266,6 +270,8 @@ impl Ledger {
         for statement in [
             "DELETE FROM loads WHERE ended < ?1",
             "DELETE FROM slots WHERE last < ?1",
+            "DELETE FROM notices WHERE recovered < ?1",
+            "DELETE FROM tellings WHERE notice NOT IN (SELECT id FROM notices)",
             "DELETE FROM jobs WHERE ended < ?1 AND id < (
                  SELECT max(id) FROM jobs AS newest WHERE newest.connection = jobs.connection)",
         ] {
@@ -298,8 +304,9 @@ fn put(
     transaction.execute(
         "INSERT INTO loads (connection, job, stream, started, ended, rows, unchanged, rejected,
                             removed, bytes, bookmark, extracted, subtables, changes, error,
-                            replication_key)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                            replication_key, table_name, version, replaced)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+                 ?19)",
         params![
             of,
             load.job.as_str(),
@@ -317,6 +324,9 @@ fn put(
             (!load.changes.is_empty()).then(|| packed(&load.changes)).flatten(),
             load.error,
             load.replication_key,
+            load.table,
+            load.version,
+            load.replaced,
         ],
     )?;
     let known: Option<Option<String>> = transaction
@@ -395,14 +405,24 @@ fn unpacked<T: serde::de::DeserializeOwned>(text: Option<String>) -> Result<Opti
 }
 
 /// A load as it is stored.
-struct Stored {
+pub(super) struct Stored {
     texts: [String; 4],
     numbers: [u64; 5],
-    options: [Option<String>; 6],
+    options: [Option<String>; 7],
+    version: Option<i64>,
+    replaced: bool,
 }
 
 impl Stored {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+    /// What is to be selected.
+    pub(super) const COLUMNS: &str = "id, job, stream, started, ended, rows, unchanged, rejected, \
+                                      removed, bytes, bookmark, extracted, subtables, changes, \
+                                      error, replication_key, table_name, version, replaced";
+
+    /// How many columns that is.
+    pub(super) const COUNT: usize = 19;
+
+    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             texts: [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?],
             numbers: [row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?],
@@ -413,17 +433,24 @@ impl Stored {
                 row.get(13)?,
                 row.get(14)?,
                 row.get(15)?,
+                row.get(16)?,
             ],
+            version: row.get(17)?,
+            replaced: row.get(18)?,
         })
     }
 
-    fn load(self) -> Result<Load> {
+    pub(super) fn load(self) -> Result<Load> {
         let [job, stream, started, ended] = self.texts;
         let [rows, unchanged, rejected, removed, bytes] = self.numbers;
-        let [bookmark, extracted, subtables, changes, error, replication_key] = self.options;
+        let [bookmark, extracted, subtables, changes, error, replication_key, table] = self.options;
+        let table = table.unwrap_or_else(|| stream.clone());
         Ok(Load {
             job: job.into(),
             stream: stream.into(),
+            table,
+            version: self.version,
+            replaced: self.replaced,
             started: instant(&started)?,
             ended: instant(&ended)?,
             rows,

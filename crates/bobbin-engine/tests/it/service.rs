@@ -11,7 +11,7 @@ use bobbin_core::report::NoLog;
 use bobbin_core::schedule::{Schedule, Settings};
 use bobbin_core::tap::Context;
 use bobbin_core::{ErrorKind, Result};
-use bobbin_engine::ledger::{SlotOutcome, SlotRow, Trigger};
+use bobbin_engine::ledger::{NoticeKind, SlotOutcome, SlotRow, Trigger};
 use bobbin_engine::service::{Happening, Runner, Scheduled, Service, Watcher, control};
 use bobbin_engine::timetable::{Missed, Overlap};
 use bobbin_engine::{Engine, Outcome, RunReport, RunRequest};
@@ -64,7 +64,7 @@ impl Runner for Jobs {
                     spool: self.engine.home().into(),
                 },
                 destination: memory,
-                selection: &bobbin_core::catalog::Selection::all(),
+                selection: &bobbin_core::selection::Selection::all(),
                 trigger,
             },
         )
@@ -121,6 +121,7 @@ fn scheduled(name: &str, settings: Settings, overlap: Overlap) -> Scheduled {
         missed: Missed::RunOnce,
         paused: false,
         limit: Duration::from_hours(24),
+        stale: None,
     }
 }
 
@@ -380,4 +381,40 @@ fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
         ledger.jobs(&asked, 10).unwrap().into_iter().map(|job| job.trigger).collect();
     assert_eq!(outcomes.last().unwrap(), "schedule");
     assert!(outcomes.contains(&"manual".to_owned()));
+}
+
+/// F-91 and beyond: jobs that fail, and tables that get old, are notices until they are over.
+#[test]
+fn f91_failures_and_old_tables_are_notices_until_a_job_is_complete() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FastClock::new(start(), 10_000));
+    let (service, runner, _) = served(&directory, &clock, "hourly", |_| 1);
+    let memory = runner.memories.values().next().unwrap();
+    // Complete at once, then six hours of failures.
+    let faults = (2..=7).map(|n| Fault::Commit(n, ErrorKind::Permission));
+    memory.faults.lock().unwrap().extend(faults);
+    let stale = Some(Duration::from_hours(3));
+    let scheduled = [Scheduled { stale, ..scheduled("hourly", every(60), Overlap::Skip) }];
+    let stop = Cancel::new();
+    let open = || -> Vec<NoticeKind> {
+        let notices = service.engine.ledger().unwrap().notices(false, 10).unwrap();
+        notices.into_iter().map(|notice| notice.kind).collect()
+    };
+    let mut seen = BTreeSet::new();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| service.run(&scheduled, control().1, &stop));
+        let end = start() + jiff::SignedDuration::from_hours(9);
+        while clock.now() < end {
+            seen.extend(open().into_iter().map(NoticeKind::word));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop.cancel();
+        running.join().unwrap().unwrap();
+    });
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["loading", "stale"]);
+    assert_eq!(open(), [], "{:?}", service.engine.ledger().unwrap().notices(true, 10));
+    let all = service.engine.ledger().unwrap().notices(true, 10).unwrap();
+    let loading = all.iter().find(|notice| notice.kind == NoticeKind::Loading).unwrap();
+    assert_eq!(loading.times, 6, "{loading:?}");
+    assert!(loading.detail.as_deref().unwrap().contains("commit fails as scripted"));
 }

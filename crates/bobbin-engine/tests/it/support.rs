@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::catalog::{Catalog, Selection, Stream};
+use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::clock::{Clock, SystemClock};
 use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
@@ -18,6 +18,7 @@ use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::NoLog;
 use bobbin_core::schema::{Kind, Object, Schema};
 use bobbin_core::segment::Segment;
+use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::{
     Check, Completeness, Context, Discovery, Output, StreamOutcome, SyncRequest, Tap,

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use bobbin_core::catalog::{Catalog, Selection, Stream};
+use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::id::StreamName;
+use bobbin_core::selection::Selection;
 use bobbin_core::{Error, Result};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -252,7 +253,7 @@ fn mark(metadata: &mut Vec<Value>, crumbs: &[String], selected: bool) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
-    use bobbin_core::catalog::StreamSelection;
+    use bobbin_core::selection::StreamSelection;
 
     use super::*;
 

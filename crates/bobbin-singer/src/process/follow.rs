@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use bobbin_core::catalog::{Selection, Stream};
+use bobbin_core::catalog::Stream;
 use bobbin_core::id::StreamName;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::{Event, Level};
+use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::{Context, Output};
 use bobbin_core::{Error, Result};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use bobbin_core::catalog::{Selection, Stream};
+use bobbin_core::catalog::Stream;
 use bobbin_core::crash;
 use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
@@ -17,6 +17,7 @@ use bobbin_core::receipt::Receipt;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::{Event, JobLog, Level, NoLog};
 use bobbin_core::segment::Segment;
+use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::{Check, Context, Output};
 use bobbin_core::{Error, ErrorKind, Result};

@@ -3,9 +3,9 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use bobbin_core::catalog::Selection;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::id::{ConnectionId, SchemaName};
+use bobbin_core::selection::Selection;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_duckdb::DuckDb;

@@ -3,13 +3,16 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use bobbin_core::Result;
+use bobbin_core::clock::SystemClock;
+use bobbin_core::{Error, Result};
 use bobbin_engine::ledger::Trigger;
+use bobbin_engine::{Outcome, RunReport};
 use clap::Args;
 use serde_json::json;
 
 use super::{Format, Session, Stop};
-use crate::out::{print, println};
+use crate::config::Config;
+use crate::out::{eprintln, print, println};
 use crate::progress::Progress;
 use crate::{exit, job, print};
 
@@ -39,6 +42,9 @@ impl Run {
         let report =
             job::run(connection, &config.engine(), Trigger::Manual, &stop.cancel, &progress);
         progress.finish();
+        if let Ok(report) = &report {
+            tell(&config, &stop, report);
+        }
         let report = report?;
         match session.format {
             Format::Text => {
@@ -47,5 +53,18 @@ impl Run {
             Format::Json => println!("{}", json!({ "event": "report", "report": report })),
         }
         Ok(exit::of_run(&report, stop.was_terminated()))
+    }
+}
+
+/// Whom the file names is told, also where no service runs.
+fn tell(config: &Config, stop: &Stop, report: &RunReport) {
+    let warn = |error: &Error| eprintln!("warning: {}", error.report());
+    if report.outcome == Outcome::Interrupted {
+        return;
+    }
+    match config.notifier() {
+        Ok(notifier) if notifier.is_idle() => {}
+        Ok(notifier) => notifier.turn(&SystemClock, &stop.cancel, &warn),
+        Err(error) => warn(&error),
     }
 }

@@ -58,6 +58,7 @@ impl Serve {
         let names: Vec<String> = config.connections.keys().cloned().collect();
         let watcher = Arc::new(Shown { format: session.format });
         let (control, inbox) = service::control();
+        let notifier = config.notifier()?;
         let server = self.server(&config, control)?;
         let address = server.as_ref().map(Server::address);
         let mut line = format!("serving {}", names.join(", "));
@@ -84,7 +85,16 @@ impl Serve {
             most_jobs: self.jobs,
             grace: Duration::from_secs(self.grace),
         };
-        service.run(&scheduled, inbox, &stop.cancel)?;
+        let over = Cancel::new();
+        let served = std::thread::scope(|scope| {
+            if !notifier.is_idle() {
+                scope.spawn(|| notifier.run(&SystemClock, &over, &untold));
+            }
+            let served = service.run(&scheduled, inbox, &stop.cancel);
+            over.cancel();
+            served
+        });
+        served?;
         drop(server);
         watcher.say(None, "stopped", json!({ "event": "stopped" }));
         Ok(if stop.was_terminated() { exit::OK } else { exit::INTERRUPTED })
@@ -119,6 +129,12 @@ impl Serve {
     }
 }
 
+/// What could not be told to somebody who is to be told.
+fn untold(error: &Error) {
+    let now = Timestamp::now();
+    eprintln!("{now:.0} warning: {}", error.report().replace('\n', "\n  "));
+}
+
 fn scheduled(connection: &Connection) -> Scheduled {
     let plan = &connection.schedule;
     Scheduled {
@@ -128,6 +144,7 @@ fn scheduled(connection: &Connection) -> Scheduled {
         missed: plan.missed,
         paused: plan.paused,
         limit: plan.limit,
+        stale: plan.stale,
     }
 }
 

@@ -310,3 +310,75 @@ fn f59_f60_f61_f97_loads_are_told_as_the_tables_hold_them() {
     desk.run(&["jobs"]).assert(0, &["manual", "complete"]);
     assert_eq!(objects(&["jobs", "--format", "json"])[0]["status"], "complete");
 }
+
+/// Section 5 of stitch-behaviour.md and beyond: patterns choose, columns are made unreadable before
+/// anything is stored, what tells records apart stays.
+#[test]
+fn columns_are_hashed_masked_and_dropped_and_patterns_choose() {
+    let sim = Simulator::start(tiny(11)).unwrap();
+    let desk = Desk::new(&sim);
+    let source = format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url());
+    let connection = "tables = [\"c*\", \"tags\", \"users\"]\nexclude = [\"conv*\", \"*.custom\"]\n\
+                      hash = [\"*.emails.email\", \"users.email\", \"*.id\"]\n\
+                      mask = [\"customers.phones.phone\", \"customers.rev\"]\n\
+                      drop = [\"customers.name\"]\n";
+    desk.write(&source, "path = \"out.duckdb\"", connection);
+    desk.run(&["run"]).assert(2, &["columns are to be hashed", "hash_key"]);
+    let text = fs::read_to_string(desk.path("bobbin.toml")).unwrap();
+    let keyed = format!("hash_key = {{ env = \"BOBBIN_TEST_KEY\" }}\n{text}");
+    fs::write(desk.path("bobbin.toml"), keyed).unwrap();
+    desk.run(&["run"]).assert(2, &["BOBBIN_TEST_KEY, which is not set"]);
+
+    // Stopped with everything on disk: nothing readable may be there.
+    let with_key = |arguments: &[&str]| {
+        let mut command = desk.command(arguments);
+        command.env("BOBBIN_TEST_KEY", "k").output().map(Told::of).unwrap()
+    };
+    let mut crash = desk.command(&["run"]);
+    crash.env("BOBBIN_TEST_KEY", "k").env("BOBBIN_CRASH_AT", "segment-loaded");
+    crash.output().unwrap();
+    let mut segments = 0;
+    for job in fs::read_dir(desk.path(".bobbin/spool/kustomer")).unwrap() {
+        let Ok(files) = fs::read_dir(job.unwrap().path()) else { continue };
+        for file in files {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "zst") {
+                let bytes = zstd::decode_all(fs::File::open(&path).unwrap()).unwrap();
+                let text = String::from_utf8(bytes).unwrap();
+                assert!(!text.contains('@') && !text.contains("\"phone\":\"+"), "{path:?}");
+                segments += 1;
+            }
+        }
+    }
+    assert!(segments > 0, "nothing was in the spool");
+
+    with_key(&["run"]).assert(0, &["complete", "customers", "tags", "users"]);
+    let is = |sql: &str| {
+        let told = desk.run(&["query", "--format", "json", sql]);
+        told.assert(0, &[]);
+        assert!(told.stdout.contains("\"n\":true"), "{sql}: {told:?}");
+    };
+    is("select count(*) > 0 and count(*) filter (emails::text like '%@%') = 0 as n
+        from kustomer.customers");
+    is("select bool_or(phones::text like '%***%') and not bool_or(phones::text like '%+%') as n
+        from kustomer.customers");
+    is("select bool_and(length(email) = 64 and email not like '%@%') as n from kustomer.users");
+    is("select count(*) = 3 as n from information_schema.tables
+        where table_schema = 'kustomer' and table_name not like '\\_%' escape '\\'");
+    is("select count(*) = 0 as n from duckdb_columns() where table_name = 'customers'
+        and (column_name = 'name' or column_name like 'custom\\_\\_%' escape '\\')");
+    let held = sim.oracle().held("customer", fake_kustomer::Bounds::all()).unwrap();
+    is(&format!(
+        "select count(*) = {} and bool_or(rev > 0) as n from kustomer.customers",
+        held.len()
+    ));
+
+    // What names nothing is told; a table that there is not is refused.
+    desk.write(&source, "path = \"out.duckdb\"", "exclude = [\"zebra*\"]\nmask = [\"*.zebra\"]");
+    let told = desk.run(&["run"]);
+    told.assert(0, &["no table is called like `zebra*`", "no column is known", "`*.zebra`"]);
+    desk.write(&source, "path = \"out.duckdb\"", "mask = [\"zebra.x\"]");
+    desk.run(&["run"]).assert(2, &["there is no table `zebra`"]);
+    desk.write(&source, "path = \"out.duckdb\"", "mask = [\"users\"]");
+    desk.run(&["run"]).assert(2, &["`mask`", "names no column", "users.email"]);
+}

@@ -1,11 +1,10 @@
 //! What is known about each key of each object: its field's name and what to do with its value.
 //! Worked out when a key is met for the first time, then kept.
 
-use std::collections::BTreeSet;
-
-use bobbin_core::catalog::{Selection, Stream};
+use bobbin_core::catalog::Stream;
 use bobbin_core::json::Text;
 use bobbin_core::schema::{Kind, Object, Schema};
+use bobbin_core::selection::{Selection, Treated};
 use rustc_hash::FxHashMap;
 
 use super::{infer, name};
@@ -31,7 +30,7 @@ pub(super) struct Plan {
     pub(super) levels: Vec<[u64; 4]>,
     /// Who owns each name at the top of the record, where three objects of the document meet.
     columns: Names,
-    excluded: BTreeSet<String>,
+    treated: Treated,
     links: FxHashMap<(u32, bool), Link>,
     /// Relationships that are declared, by key: whether they link to many.
     many: FxHashMap<&'static str, bool>,
@@ -137,20 +136,12 @@ pub(super) struct Link {
 
 impl Plan {
     pub(super) fn new(stream: &Stream, resource: &'static Resource, selection: &Selection) -> Self {
-        let excluded = selection.streams.get(&stream.name).map(|choice| {
-            choice
-                .excluded
-                .iter()
-                .filter(|path| selection.excludes(stream, path))
-                .cloned()
-                .collect()
-        });
         let mut plan = Self {
             nodes: Vec::new(),
             discovered: Vec::new(),
             levels: vec![[0; 4]; bobbin_core::json::MAX_DEPTH as usize + 1],
             columns: Names::default(),
-            excluded: excluded.unwrap_or_default(),
+            treated: selection.of(stream),
             links: FxHashMap::default(),
             many: resource.relationships.iter().map(|link| (link.name, link.many)).collect(),
         };
@@ -238,7 +229,7 @@ impl Plan {
             (Part::Nested, "id") if self.nodes[node].reference => Capture::Target,
             _ => Capture::Nothing,
         };
-        if self.excluded.contains(&path) {
+        if self.treated.excludes(&path) {
             member.action = Action::Drop;
             return member;
         }
@@ -320,7 +311,7 @@ impl Plan {
         let object = object.or_else(|| streams::reference_schema(false).object().cloned());
         let mut unknown = Vec::new();
         let mut announce = |name: &String, schema: Schema| {
-            if self.excluded.contains(name) {
+            if self.treated.excludes(name) {
                 return None;
             }
             if declared.property(name).is_none() {

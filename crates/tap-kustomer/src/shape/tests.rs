@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bobbin_core::catalog::{Selection, Stream, StreamSelection};
+use bobbin_core::catalog::Stream;
 use bobbin_core::schema::{Kind, Object};
+use bobbin_core::selection::{Selection, StreamSelection};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::catalog::{Catalog, Selection, Stream, StreamSelection};
+use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::clock::SystemClock;
 use bobbin_core::id::StreamName;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::Event;
+use bobbin_core::selection::{Selection, StreamSelection};
 use bobbin_core::state::State;
 use bobbin_core::tap::{Context, Output, SyncRequest, Tap};
 use fake_kustomer::{

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::catalog::{Catalog, Selection, Stream, StreamSelection};
+use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::clock::SystemClock;
 use bobbin_core::id::StreamName;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::{Event, JobLog};
+use bobbin_core::selection::{Selection, StreamSelection};
 use bobbin_core::state::State;
 use bobbin_core::tap::{Completeness, Context, Output, StreamOutcome, SyncRequest, Tap};
 use bobbin_core::{Error, Result};

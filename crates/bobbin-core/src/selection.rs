@@ -1,0 +1,325 @@
+//! What was chosen of a catalog, and what is done to columns before anything is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::catalog::Stream;
+use crate::id::StreamName;
+use crate::schema::{Kind, Object, Schema};
+use crate::secret::Secret;
+
+/// What was chosen: per stream whether it is replicated, which fields are left out, which are made
+/// unreadable.
+///
+/// An explicit choice of a stream wins over patterns, and those over `others`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Selection {
+    /// Choices made explicitly.
+    pub streams: BTreeMap<StreamName, StreamSelection>,
+    /// Whether streams without a choice are replicated.
+    pub others: bool,
+    /// Choices of several streams at once. One that leaves a stream out wins over one that takes it.
+    pub patterns: Vec<(Pattern, bool)>,
+    /// What is done to columns.
+    pub treatments: Vec<ColumnRule>,
+    /// The key of the hashes.
+    pub hash_key: Option<Secret>,
+}
+
+/// The choice for one stream.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StreamSelection {
+    /// Replicate it at all.
+    pub selected: bool,
+    /// Dotted paths of fields to leave out, for example `custom.notes_txt`. Keys and replication
+    /// keys cannot be left out.
+    pub excluded: BTreeSet<String>,
+}
+
+/// What is done to the columns that a pattern names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ColumnRule {
+    /// Of which streams.
+    pub stream: Pattern,
+    /// Dotted paths of fields.
+    pub path: Pattern,
+    /// What.
+    pub treatment: Treatment,
+}
+
+/// What is done to a column's values, other than to leave them as they are. Of several the greatest
+/// holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Treatment {
+    /// Each value becomes a keyed hash of it: equal ones stay equal, in all tables.
+    Hash,
+    /// Each value becomes [`MASK`].
+    Mask,
+    /// It is left out.
+    Exclude,
+    /// It is left out, and not kept with records that are set aside either.
+    Drop,
+}
+
+impl Treatment {
+    /// What is done to a value, in a word.
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Hash => "hashed",
+            Self::Mask => "masked",
+            Self::Exclude => "excluded",
+            Self::Drop => "dropped",
+        }
+    }
+}
+
+/// What stands for a value that is masked.
+pub const MASK: &str = "***";
+
+/// A name in which `*` stands for any characters, or none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// A pattern as it is written.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether it is more than a plain name.
+    pub fn is_open(&self) -> bool {
+        self.0.contains('*')
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it names this.
+    pub fn matches(&self, name: &str) -> bool {
+        let mut parts = self.0.split('*');
+        let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+            return false;
+        };
+        let mut parts: Vec<&str> = parts.collect();
+        let Some(last) = parts.pop() else { return rest.is_empty() };
+        for part in parts {
+            let Some(at) = rest.find(part) else { return false };
+            rest = &rest[at + part.len()..];
+        }
+        rest.ends_with(last)
+    }
+}
+
+impl Selection {
+    /// Everything on offer.
+    pub fn all() -> Self {
+        Self { others: true, ..Self::default() }
+    }
+
+    /// Exactly these streams.
+    pub fn only(streams: impl IntoIterator<Item = (StreamName, StreamSelection)>) -> Self {
+        Self { streams: streams.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Whether a stream was chosen.
+    pub fn contains(&self, name: &StreamName) -> bool {
+        if let Some(choice) = self.streams.get(name) {
+            return choice.selected;
+        }
+        let matching = self.patterns.iter().filter(|(pattern, _)| pattern.matches(name.as_str()));
+        matching.map(|(_, take)| *take).reduce(|a, b| a && b).unwrap_or(self.others)
+    }
+
+    /// Whether values are to be hashed, which needs a key.
+    pub fn hashes(&self) -> bool {
+        self.treatments.iter().any(|rule| rule.treatment == Treatment::Hash)
+    }
+
+    /// What is done to the fields of a stream.
+    pub fn of(&self, stream: &Stream) -> Treated {
+        let automatic =
+            stream.key.iter().chain(&stream.replication_key).chain(&stream.version_fields);
+        let rules = self.treatments.iter();
+        let rules = rules.filter(|rule| rule.stream.matches(stream.name.as_str()));
+        Treated {
+            automatic: automatic.cloned().collect(),
+            excluded: self
+                .streams
+                .get(&stream.name)
+                .map(|choice| choice.excluded.clone())
+                .unwrap_or_default(),
+            rules: rules.map(|rule| (rule.path.clone(), rule.treatment)).collect(),
+        }
+    }
+
+    /// Whether a field (dotted path) of a chosen stream is left out.
+    pub fn excludes(&self, stream: &Stream, path: &str) -> bool {
+        self.of(stream).excludes(path)
+    }
+
+    /// The stream without the fields that were left out; those that become unreadable are text.
+    pub fn prune(&self, stream: &Stream) -> Stream {
+        let fields = self.of(stream).prune_object(&stream.fields, "");
+        Stream { fields, ..stream.clone() }
+    }
+}
+
+/// What is done to the fields of one stream.
+#[derive(Clone, Debug, Default)]
+pub struct Treated {
+    automatic: Vec<String>,
+    excluded: BTreeSet<String>,
+    rules: Vec<(Pattern, Treatment)>,
+}
+
+impl Treated {
+    /// What is done to a field, given by its dotted path. What tells records and their versions
+    /// apart always stays as it is.
+    pub fn by(&self, path: &str) -> Option<Treatment> {
+        if self.automatic.iter().any(|field| field == path) {
+            return None;
+        }
+        let explicit = self.excluded.contains(path).then_some(Treatment::Exclude);
+        let rules = self.rules.iter().filter(|(pattern, _)| pattern.matches(path));
+        rules.map(|(_, treatment)| *treatment).max().max(explicit)
+    }
+
+    /// Whether a field is left out.
+    pub fn excludes(&self, path: &str) -> bool {
+        self.by(path) >= Some(Treatment::Exclude)
+    }
+
+    /// Whether there is a rule for columns, beside explicit choices.
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// Whether the stream's records may hold what must not be stored.
+    pub fn is_secret(&self) -> bool {
+        self.rules.iter().any(|(_, treatment)| *treatment != Treatment::Exclude)
+    }
+
+    fn prune_object(&self, object: &Object, prefix: &str) -> Object {
+        let mut kept = Object { properties: Vec::new(), open: object.open };
+        for (name, schema) in &object.properties {
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            let schema = match self.by(&path) {
+                Some(Treatment::Exclude | Treatment::Drop) => continue,
+                Some(Treatment::Hash | Treatment::Mask) => veiled(schema),
+                None => self.prune_schema(schema, &path),
+            };
+            kept.properties.push((name.clone(), schema));
+        }
+        kept
+    }
+
+    /// Fields of an array's objects have the array's path before theirs.
+    fn prune_schema(&self, schema: &Schema, path: &str) -> Schema {
+        let kind = match &schema.kind {
+            Kind::Object(inner) if !inner.is_map() => Kind::Object(self.prune_object(inner, path)),
+            Kind::Array(items) => Kind::Array(Box::new(self.prune_schema(items, path))),
+            other => other.clone(),
+        };
+        Schema { kind, ..schema.clone() }
+    }
+}
+
+/// A schema whose values are all text.
+fn veiled(schema: &Schema) -> Schema {
+    let kind = match &schema.kind {
+        Kind::Object(inner) => {
+            let properties =
+                inner.properties.iter().map(|(name, schema)| (name.clone(), veiled(schema)));
+            Kind::Object(Object { properties: properties.collect(), open: inner.open })
+        }
+        Kind::Array(items) => Kind::Array(Box::new(veiled(items))),
+        _ => Kind::Text,
+    };
+    Schema { kind, ..schema.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_name_what_they_look_like() {
+        for (pattern, name, matches) in [
+            ("notes", "notes", true),
+            ("notes", "note", false),
+            ("notes", "notes2", false),
+            ("*", "", true),
+            ("*", "anything.at.all", true),
+            ("conv*", "conversations", true),
+            ("conv*", "messages", false),
+            ("*.email", "custom.email", true),
+            ("*.email", "email", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "a.b.b.c", true),
+            ("a*b*c", "acb", false),
+            ("a*a", "a", false),
+            ("**", "x", true),
+        ] {
+            assert_eq!(Pattern::new(pattern).matches(name), matches, "{pattern} {name}");
+        }
+    }
+
+    fn rule(stream: &str, path: &str, treatment: Treatment) -> ColumnRule {
+        ColumnRule { stream: Pattern::new(stream), path: Pattern::new(path), treatment }
+    }
+
+    #[test]
+    fn the_closer_choice_of_a_stream_wins_and_the_stronger_treatment() {
+        let mut selection = Selection::only([(
+            "conversations".into(),
+            StreamSelection { selected: true, excluded: ["preview".to_owned()].into() },
+        )]);
+        selection.patterns.push((Pattern::new("*s"), true));
+        selection.patterns.push((Pattern::new("conv*"), false));
+        let chosen = |name: &str| selection.contains(&name.into());
+        assert!(chosen("conversations") && chosen("users"));
+        assert!(!chosen("convs") && !chosen("history"));
+
+        selection.treatments = vec![
+            rule("*", "*email", Treatment::Hash),
+            rule("conversations", "sms.*", Treatment::Mask),
+            rule("*", "sms.email", Treatment::Drop),
+            rule("*", "*", Treatment::Hash),
+        ];
+        let text = |name: &str| (name.to_owned(), Schema::of(Kind::Integer));
+        let inner = Object { properties: vec![text("email"), text("n")], open: true };
+        let stream = Stream {
+            name: "conversations".into(),
+            fields: Object {
+                properties: vec![
+                    text("id"),
+                    text("rev"),
+                    text("preview"),
+                    ("sms".to_owned(), Schema::of(Kind::Object(inner))),
+                ],
+                open: true,
+            },
+            key: vec!["id".into()],
+            replication_key: Some("updated_at".into()),
+            version_fields: vec!["rev".into()],
+            description: None,
+        };
+        let treatment = |path: &str| selection.of(&stream).by(path);
+        assert_eq!(treatment("id"), None);
+        assert_eq!(treatment("rev"), None);
+        assert_eq!(treatment("updated_at"), None);
+        assert_eq!(treatment("preview"), Some(Treatment::Exclude));
+        assert_eq!(treatment("sms.n"), Some(Treatment::Mask));
+        assert_eq!(treatment("sms.email"), Some(Treatment::Drop));
+        assert_eq!(treatment("custom.email"), Some(Treatment::Hash));
+        selection.treatments.pop();
+        let pruned = selection.prune(&stream);
+        let kind = |field: &str| pruned.fields.property(field).map(|schema| schema.kind.clone());
+        assert_eq!(kind("id"), Some(Kind::Integer));
+        assert_eq!(kind("preview"), None);
+        let inner =
+            Object { properties: vec![("n".to_owned(), Schema::of(Kind::Text))], open: true };
+        assert_eq!(kind("sms"), Some(Kind::Object(inner)));
+    }
+}
