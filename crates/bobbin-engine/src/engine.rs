@@ -134,12 +134,16 @@ impl Engine {
         let job = JobId::from(started.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
         ledger.begin(&job, request.connection, started, request.trigger)?;
         let kept_since = self.kept_since(started);
-        ledger.forget(kept_since)?;
 
         let recorder =
             Recorder::new(cx.log, cx.clock, (&self.home, kept_since), request.connection, &job);
         let tally = Tally::new(&recorder, cx.clock);
         let cx = Context { log: &tally, ..cx };
+        if let Err(error) = ledger.forget(kept_since) {
+            // History that is too long is no reason to have no data.
+            let message = error.report();
+            cx.log.event(Event::Notice { level: Level::Warn, stream: None, message });
+        }
         cx.log.event(Event::JobStarted {
             job: job.clone(),
             connection: request.connection.clone(),

@@ -271,12 +271,14 @@ impl Ledger {
             "DELETE FROM loads WHERE ended < ?1",
             "DELETE FROM slots WHERE last < ?1",
             "DELETE FROM notices WHERE recovered < ?1",
-            "DELETE FROM tellings WHERE notice NOT IN (SELECT id FROM notices)",
             "DELETE FROM jobs WHERE ended < ?1 AND id < (
                  SELECT max(id) FROM jobs AS newest WHERE newest.connection = jobs.connection)",
         ] {
             transaction.execute(statement, params![old]).map_err(failed)?;
         }
+        transaction
+            .execute("DELETE FROM tellings WHERE notice NOT IN (SELECT id FROM notices)", [])
+            .map_err(failed)?;
         transaction
             .execute("DELETE FROM loaded_rows WHERE day < ?1", params![day(before, PERIOD_DAYS)])
             .map_err(failed)?;

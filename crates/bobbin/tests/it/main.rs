@@ -8,6 +8,9 @@ mod foreign;
 mod grants;
 mod into_postgres;
 mod kill;
+#[path = "../../../bobbin-notify/tests/it/listener.rs"]
+#[allow(dead_code, reason = "mails are sent there")]
+mod listener;
 mod locks;
 mod plan;
 mod proxy;

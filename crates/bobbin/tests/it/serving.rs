@@ -24,6 +24,7 @@ fn next(lines: &mut impl Iterator<Item = std::io::Result<String>>, event: &str) 
         if object["event"] == event {
             return object;
         }
+        assert_ne!(object["event"], "refused", "{object}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use fake_kustomer::{Mutation, Pick, Simulator, Token};
 
+use crate::listener::Web;
 use crate::support::{Desk, FAST, Told, tiny};
 
 #[test]
@@ -256,4 +257,57 @@ fn a_full_disk_stops_in_order_and_loses_nothing() {
     assert!(all.contains("second=0"), "{all}");
     assert!(all.contains("hint: free some space") || all.contains("free some space"), "{all}");
     crate::support::assert_exact(&desk.path("whole.duckdb"), &sim, None);
+}
+
+/// F-91, F-95, F-96: what fails is a notice and told, and that it is over; a load is told to a hook.
+#[test]
+fn f91_f95_f96_a_run_tells_whoever_the_file_names() {
+    let sim = Simulator::start(tiny(12)).unwrap();
+    let (web, desk) = (Web::start(), Desk::new(&sim));
+    let write = |token: &str| {
+        let source = format!("api_token = \"{token}\"\napi_url = \"{}\"\n{FAST}", sim.url());
+        let told = format!(
+            "tables = [\"tags\"]\n[notify.team]\ntype = \"slack\"\nurl = {{ env = \"BOBBIN_TEST_SLACK\" }}\n\
+             allow_local = true\n[hooks.dbt]\nurl = \"http://{}/loaded\"\nallow_local = true\n",
+            web.address
+        );
+        desk.write(&source, "path = \"out.duckdb\"", &told);
+    };
+    let run = || {
+        let slack = format!("http://{}/T0KEN", web.address);
+        let mut command = desk.command(&["run"]);
+        command.env("BOBBIN_TEST_SLACK", slack).output().map(Told::of).unwrap()
+    };
+    write("wrong-key");
+    run().assert(4, &["the key"]);
+    let told = web.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let text = told[0].body["text"].as_str().unwrap();
+    assert!(text.contains("kustomer: critical: extraction fails"), "{text}");
+    assert!(!text.contains("wrong-key"));
+    desk.run(&["notices"]).assert(0, &["extraction", "critical", "hint"]);
+
+    write(sim.token());
+    // Without the address, data still comes.
+    let quiet = desk.run(&["run"]);
+    quiet.assert(0, &["complete"]);
+    assert!(quiet.stderr.contains("BOBBIN_TEST_SLACK, which is not set"), "{quiet:?}");
+    assert!(web.take().is_empty());
+    desk.run(&["notices"]).assert(0, &["nothing needs attention"]);
+    sim.control().mutate(&Mutation::update("tag", Pick::Random(2))).unwrap();
+    sim.control().advance(3_600_000);
+    run().assert(0, &["complete"]);
+    let told = web.take();
+    assert!(told[0].body["text"].as_str().unwrap().contains("over since"), "{told:?}");
+    desk.run(&["notices", "--all"]).assert(0, &["over since"]);
+    desk.run(&["notices", "--dismiss", "99"]).assert(2, &["there is no notice 99"]);
+    // The hook was asked for then; from now on it is told.
+    sim.control().mutate(&Mutation::update("tag", Pick::Random(2))).unwrap();
+    sim.control().advance(3_600_000);
+    run().assert(0, &["complete"]);
+    let sent = web.take();
+    let hook = sent.iter().find(|posted| posted.head.starts_with("POST /loaded ")).unwrap();
+    assert_eq!(hook.body["integration_name"], "kustomer");
+    assert_eq!(hook.body["tables"][0]["destination_table_name"], "tags");
+    assert!(hook.body["tables"][0]["num_rows"].as_u64().unwrap() > 0);
 }
