@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::StreamName;
-use crate::schema::Object;
+use crate::schema::{Kind, Object, Schema};
 
 /// One stream on offer: its shape, key and how changes are found.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -36,5 +36,62 @@ impl Catalog {
     /// A stream by name.
     pub fn stream(&self, name: &StreamName) -> Option<&Stream> {
         self.streams.iter().find(|stream| &stream.name == name)
+    }
+}
+
+/// A column that a field becomes, where nested objects are flattened.
+#[derive(Clone, Debug)]
+pub struct Column<'a> {
+    /// The field's dotted path.
+    pub path: String,
+    /// What its values are.
+    pub schema: &'a Schema,
+}
+
+impl Stream {
+    /// The columns its declared fields become.
+    pub fn columns(&self) -> Vec<Column<'_>> {
+        let mut all = Vec::new();
+        flatten(&self.fields, "", &mut all);
+        all
+    }
+}
+
+fn flatten<'a>(object: &'a Object, above: &str, all: &mut Vec<Column<'a>>) {
+    for (name, schema) in &object.properties {
+        let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+        match &schema.kind {
+            Kind::Object(inner) if !inner.is_map() => flatten(inner, &path, all),
+            _ => all.push(Column { path, schema }),
+        }
+    }
+}
+
+impl Column<'_> {
+    /// Its name, before a destination's rules for names.
+    pub fn name(&self) -> String {
+        self.path.replace('.', "__")
+    }
+
+    /// Its type, in words.
+    pub fn kind(&self) -> String {
+        kind(self.schema)
+    }
+}
+
+fn kind(schema: &Schema) -> String {
+    match &schema.kind {
+        Kind::Any => "by first value".into(),
+        Kind::Boolean => "boolean".into(),
+        Kind::Integer => "integer".into(),
+        Kind::Number => "number".into(),
+        Kind::Text => "text".into(),
+        Kind::DateTime => "date-time".into(),
+        Kind::Object(_) => "json".into(),
+        Kind::Array(items) => match &items.kind {
+            Kind::Object(_) | Kind::Array(_) | Kind::Any | Kind::Union(_) => "json".into(),
+            _ => format!("list of {}", kind(items)),
+        },
+        Kind::Union(options) => options.iter().map(kind).collect::<Vec<_>>().join(" or "),
     }
 }

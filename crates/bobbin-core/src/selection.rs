@@ -177,12 +177,17 @@ impl Treated {
     /// What is done to a field, given by its dotted path. What tells records and their versions
     /// apart always stays as it is.
     pub fn by(&self, path: &str) -> Option<Treatment> {
-        if self.automatic.iter().any(|field| field == path) {
+        if self.is_automatic(path) {
             return None;
         }
         let explicit = self.excluded.contains(path).then_some(Treatment::Exclude);
         let rules = self.rules.iter().filter(|(pattern, _)| pattern.matches(path));
         rules.map(|(_, treatment)| *treatment).max().max(explicit)
+    }
+
+    /// Whether a field tells records or their versions apart, and so always stays.
+    pub fn is_automatic(&self, path: &str) -> bool {
+        self.automatic.iter().any(|field| field == path)
     }
 
     /// Whether a field is left out.

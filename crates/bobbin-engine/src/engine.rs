@@ -204,7 +204,9 @@ impl Engine {
             });
         }
 
-        let Discovery { catalog, unreadable } = tap.discover(&cx)?;
+        let found = tap.discover(&cx)?;
+        ledger.save_catalog(connection, &found, cx.clock.now())?;
+        let Discovery { catalog, unreadable } = found;
         ends.catalog = catalog.clone();
         verify_selection(cx, selection, &catalog, &unreadable)?;
         let wanted = unreadable.into_iter().filter(|(stream, _)| selection.contains(stream));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bobbin_core::id::{ConnectionId, JobId};
 use bobbin_core::state::State;
+use bobbin_core::tap::Discovery;
 use bobbin_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -130,6 +131,14 @@ const MIGRATIONS: &[&str] = &[
         sent INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE catalogs (
+        connection TEXT PRIMARY KEY,
+        streams TEXT NOT NULL,
+        unreadable TEXT NOT NULL,
+        seen TEXT NOT NULL
+    ) STRICT;
+",
 ];
 
 mod loads;
@@ -199,26 +208,24 @@ impl Ledger {
         let failed = |error: rusqlite::Error| ledger_error("cannot open the ledger", error, path);
         let mut sqlite = Connection::open(path).map_err(failed)?;
         sqlite.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
-        sqlite.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        let mode: String =
+            sqlite.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(failed)?;
+        if mode != "wal" {
+            write_ahead(&sqlite).map_err(failed)?;
+        }
         sqlite.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        let transaction = sqlite
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .map_err(failed)?;
-        let version: usize = transaction
-            .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
-            .map_err(failed)? as usize;
-        if version > MIGRATIONS.len() {
-            return Err(Error::config("the ledger was written by a newer bobbin")
-                .with("path", path.display())
-                .with("version", version)
-                .with("known_version", MIGRATIONS.len())
-                .hint("use that version of bobbin, or move the file away: only the history of jobs is in it, never data"));
+        // Whoever only reads waits for nobody.
+        if version(&sqlite, path)? < MIGRATIONS.len() {
+            let transaction = sqlite
+                .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+                .map_err(failed)?;
+            let version = version(&transaction, path)?;
+            for (n, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+                transaction.execute_batch(migration).map_err(failed)?;
+                transaction.pragma_update(None, "user_version", n as i64 + 1).map_err(failed)?;
+            }
+            transaction.commit().map_err(failed)?;
         }
-        for (n, migration) in MIGRATIONS.iter().enumerate().skip(version) {
-            transaction.execute_batch(migration).map_err(failed)?;
-            transaction.pragma_update(None, "user_version", n as i64 + 1).map_err(failed)?;
-        }
-        transaction.commit().map_err(failed)?;
         Ok(Self { sqlite })
     }
 
@@ -351,9 +358,101 @@ impl Ledger {
         Ok(())
     }
 
+    /// Keeps what a source had to offer (F-06).
+    pub(crate) fn save_catalog(
+        &self,
+        connection: &ConnectionId,
+        found: &Discovery,
+        now: Timestamp,
+    ) -> Result<()> {
+        let bug = |error| Error::bug("cannot write a catalog as JSON").caused_by(error);
+        let streams = serde_json::to_string(&found.catalog).map_err(bug)?;
+        let unreadable = serde_json::to_string(&found.unreadable).map_err(bug)?;
+        self.sqlite
+            .execute(
+                "INSERT OR REPLACE INTO catalogs (connection, streams, unreadable, seen)
+                 VALUES (?1, ?2, ?3, ?4)",
+                params![connection.as_str(), streams, unreadable, slots::text(now)],
+            )
+            .map_err(|error| self.error("cannot save the catalog", error))?;
+        Ok(())
+    }
+
+    /// What the connection's source had to offer when its last job looked, and when that was.
+    pub fn catalog(&self, connection: &ConnectionId) -> Result<Option<(Discovery, Timestamp)>> {
+        let found: Option<(String, String, String)> = self
+            .sqlite
+            .query_row(
+                "SELECT streams, unreadable, seen FROM catalogs WHERE connection = ?1",
+                params![connection.as_str()],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .optional()
+            .map_err(|error| self.error("cannot read the catalog", error))?;
+        let Some((streams, unreadable, seen)) = found else { return Ok(None) };
+        let damaged = |error| {
+            Error::new(ErrorKind::InvalidData, "the ledger's catalog is damaged").caused_by(error)
+        };
+        let found = Discovery {
+            catalog: serde_json::from_str(&streams).map_err(damaged)?,
+            unreadable: serde_json::from_str(&unreadable).map_err(damaged)?,
+        };
+        Ok(Some((found, slots::instant(&seen)?)))
+    }
+
+    /// How many jobs of a connection ended in which way, of those that are kept.
+    pub fn outcomes(&self, connection: &ConnectionId) -> Result<Vec<(String, u64)>> {
+        let failed = |error| self.error("cannot count the jobs", error);
+        let mut statement = self
+            .sqlite
+            .prepare(
+                "SELECT outcome, count(*) FROM jobs
+                 WHERE connection = ?1 AND outcome IS NOT NULL GROUP BY outcome ORDER BY outcome",
+            )
+            .map_err(failed)?;
+        let rows = statement
+            .query_map(params![connection.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)
+    }
+
     fn error(&self, what: &str, error: rusqlite::Error) -> Error {
         ledger_error(what, error, Path::new(self.sqlite.path().unwrap_or("?")))
     }
+}
+
+/// Lets readers and one writer work at once. SQLite does not wait for that by itself where two make the
+/// file at the same time.
+fn write_ahead(sqlite: &Connection) -> rusqlite::Result<()> {
+    let mut attempts = 0;
+    loop {
+        match sqlite.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && attempts < 200 =>
+            {
+                attempts += 1;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// How many migrations a ledger has; one of a newer bobbin is refused.
+fn version(sqlite: &Connection, path: &Path) -> Result<usize> {
+    let version: u32 = sqlite
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|error| ledger_error("cannot open the ledger", error, path))?;
+    let version = version as usize;
+    if version > MIGRATIONS.len() {
+        return Err(Error::config("the ledger was written by a newer bobbin")
+            .with("path", path.display())
+            .with("version", version)
+            .with("known_version", MIGRATIONS.len())
+            .hint("use that version of bobbin, or move the file away: only the history of jobs is in it, never data"));
+    }
+    Ok(version)
 }
 
 fn ledger_error(what: &str, error: rusqlite::Error, path: &Path) -> Error {

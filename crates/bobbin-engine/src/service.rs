@@ -124,6 +124,8 @@ enum Question {
     Run(ConnectionId, Sender<Result<()>>),
     Stop(ConnectionId, Sender<Result<()>>),
     Pause(ConnectionId, bool, Sender<Result<()>>),
+    Declare(Box<Scheduled>, Sender<Result<()>>),
+    Withdraw(ConnectionId, Sender<Result<()>>),
     Look(Sender<Vec<Seen>>),
 }
 
@@ -185,6 +187,17 @@ impl Control {
     /// Pauses the schedule, or goes on with it from now; what runs is left alone (F-08).
     pub fn pause(&self, connection: &ConnectionId, paused: bool) -> Result<()> {
         self.ask(|answer| Question::Pause(connection.clone(), paused, answer))?
+    }
+
+    /// Schedules a connection from now on, in place of what was said of it before. What runs is left
+    /// alone, and a pause stays.
+    pub fn declare(&self, scheduled: Scheduled) -> Result<()> {
+        self.ask(|answer| Question::Declare(Box::new(scheduled), answer))?
+    }
+
+    /// Schedules a connection no more. A job of it that runs goes on to its end.
+    pub fn withdraw(&self, connection: &ConnectionId) -> Result<()> {
+        self.ask(|answer| Question::Withdraw(connection.clone(), answer))?
     }
 
     /// All connections.
@@ -358,6 +371,14 @@ impl Round<'_> {
                     None => Err(unknown()),
                 });
             }
+            Question::Declare(scheduled, answer) => {
+                self.declare(*scheduled, now)?;
+                let _ = answer.send(Ok(()));
+            }
+            Question::Withdraw(connection, answer) => {
+                self.withdraw(&connection, now)?;
+                let _ = answer.send(Ok(()));
+            }
             Question::Pause(connection, paused, answer) => {
                 let Some((scheduled, base)) = self.scheduled.get_mut(&connection) else {
                     let _ = answer.send(Err(unknown()));
@@ -372,6 +393,39 @@ impl Round<'_> {
                 self.ledger.pause(&connection, paused, now)?;
                 self.plan(&scheduled, base, now);
                 let _ = answer.send(Ok(()));
+            }
+        }
+        Ok(())
+    }
+
+    fn declare(&mut self, scheduled: Scheduled, now: Timestamp) -> Result<()> {
+        let connection = scheduled.connection.clone();
+        let Some((_, base)) = self.scheduled.get(&connection) else {
+            self.schedule(&scheduled)?;
+            if self.running.contains_key(&connection) {
+                self.timetable.began(&connection);
+            }
+            return Ok(());
+        };
+        let base = *base;
+        let mut scheduled = scheduled;
+        scheduled.paused |= self.ledger.is_paused(&connection)?;
+        self.plan(&scheduled, base, now);
+        self.scheduled.insert(connection, (scheduled, base));
+        Ok(())
+    }
+
+    fn withdraw(&mut self, connection: &ConnectionId, now: Timestamp) -> Result<()> {
+        self.scheduled.remove(connection);
+        self.timetable.remove(connection);
+        let waiting = std::mem::take(&mut self.waiting);
+        for (waits, trigger) in waiting {
+            if waits != *connection {
+                self.waiting.push_back((waits, trigger));
+            } else if let Trigger::Slot(slot) = trigger {
+                let row = skipped(slot, "the connection was taken out".to_owned(), now);
+                self.ledger.decide(connection, &row)?;
+                self.service.watcher.happened(now, connection, Happening::Slot(&row));
             }
         }
         Ok(())

@@ -117,12 +117,14 @@ impl Timetable {
     /// Schedules a connection, in place of what was planned for it. Slots up to `decided` are settled;
     /// those after it are still to be, even where they have passed.
     pub fn set(&mut self, connection: &ConnectionId, plan: Plan, decided: Timestamp) {
-        let running = self.entries.get(connection).is_some_and(|entry| entry.running);
+        let before = self.entries.get(connection);
+        let running = before.is_some_and(|entry| entry.running);
+        let owed = before.and_then(|entry| entry.owed);
         let next = if plan.paused { None } else { plan.schedule.next(plan.base, decided) };
         if let Some(next) = next {
             self.queue.push(Reverse((next, connection.clone())));
         }
-        let entry = Entry { plan, next, running, owed: None };
+        let entry = Entry { plan, next, running, owed };
         self.entries.insert(connection.clone(), entry);
     }
 

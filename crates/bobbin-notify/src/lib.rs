@@ -30,8 +30,8 @@ const MOST_LOADS: u32 = 100;
 /// How often a post-load hook is tried again (`stitch-behaviour.md` 9.3).
 const RETRIES: u32 = 5;
 
-/// Between turns.
-const PAUSE: Duration = Duration::from_secs(2);
+/// What is good between turns.
+pub const PAUSE: Duration = Duration::from_secs(2);
 
 /// Tells channels and hooks what there is to tell.
 pub struct Notifier {
@@ -56,18 +56,7 @@ impl Notifier {
         self.channels.is_empty() && self.hooks.is_empty()
     }
 
-    /// Tells what there is to tell, again and again, until asked to stop. `failed` hears of what could
-    /// not be told.
-    pub fn run(&self, clock: &dyn Clock, cancel: &Cancel, failed: &dyn Fn(&Error)) {
-        while !cancel.is_cancelled() {
-            self.turn(clock, cancel, failed);
-            if cancel.sleep(PAUSE).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Tells what there is to tell now.
+    /// Tells what there is to tell now. `failed` hears of what could not be told.
     pub fn turn(&self, clock: &dyn Clock, cancel: &Cancel, failed: &dyn Fn(&Error)) {
         let ledger = match self.engine.ledger() {
             Ok(ledger) => ledger,

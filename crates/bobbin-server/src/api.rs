@@ -1,18 +1,16 @@
 //! `/api/v1`: a resource each for connections, their jobs and their slots.
 
-use std::io::{BufRead, BufReader};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use bobbin_core::Error;
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
-use bobbin_engine::job_log;
+use bobbin_core::{Error, ErrorKind};
 use bobbin_engine::ledger::{JobRow, Load, SlotRow};
 use bobbin_engine::service::{Control, Seen};
 use jiff::Timestamp;
@@ -22,6 +20,11 @@ use serde_json::{Value, json};
 use crate::gate::{self, Gate};
 use crate::problem::Problem;
 use crate::{Api, Described};
+
+mod docs;
+mod log;
+mod metrics;
+mod streams;
 
 type Answer<T> = Result<T, Problem>;
 
@@ -44,15 +47,22 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
     let of = |rest: &str| format!("/api/v1/connections/{{connection}}{rest}");
     Router::new()
         .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/openapi.json", get(docs::document))
+        .route("/api/v1/docs", get(docs::page))
         .route("/api/v1/connections", get(connections))
         .route(&of(""), get(connection).patch(change))
         .route(&of("/jobs"), get(jobs).post(run))
         .route(&of("/jobs/{job}"), get(job))
-        .route(&of("/jobs/{job}/log"), get(log))
+        .route(&of("/jobs/{job}/log"), get(log::log))
+        .route(&of("/streams"), get(streams::streams))
+        .route(&of("/streams/{stream}"), get(streams::stream))
         .route(&of("/tables"), get(tables))
         .route(&of("/loads"), get(loads))
         .route(&of("/stop"), post(stop))
         .route(&of("/slots"), get(slots))
+        .route("/api/v1/apply", get(differences).post(apply))
         .route("/api/v1/notices", get(notices))
         .route("/api/v1/notices/{notice}/dismiss", post(dismiss))
         .fallback(async || Problem::not_found("address"))
@@ -66,6 +76,17 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
 
 async fn health() -> Json<Value> {
     Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// Whether jobs can run: the service answers, the ledger can be read.
+async fn ready(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
+    asked(api, |api| {
+        api.control.look()?;
+        api.engine.ledger()?;
+        Ok(())
+    })
+    .await?;
+    Ok(Json(json!({ "status": "ready" })))
 }
 
 /// A connection and what it does now.
@@ -84,8 +105,8 @@ struct Connection {
 }
 
 impl Connection {
-    fn of(seen: Seen, api: &Api) -> Option<Self> {
-        let described = api.connections.get(&seen.connection)?.clone();
+    fn of(seen: Seen, described: &BTreeMap<ConnectionId, Described>) -> Option<Self> {
+        let described = described.get(&seen.connection)?.clone();
         let status = match (seen.running_since, seen.waiting) {
             (Some(_), _) => "running",
             (None, true) => "waiting",
@@ -165,16 +186,11 @@ struct NoticesQuery {
     limit: Option<u32>,
 }
 
-#[derive(Deserialize)]
-struct LogQuery {
-    /// `text` (lines in Stitch's form) or `json` (one object a line).
-    format: Option<String>,
-}
-
 async fn connections(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
     let all = asked(api, |api| {
-        let seen = api.control.look()?;
-        Ok(seen.into_iter().filter_map(|seen| Connection::of(seen, api)).collect::<Vec<_>>())
+        let (seen, described) = (api.control.look()?, api.program.connections());
+        let all = seen.into_iter().filter_map(|seen| Connection::of(seen, &described));
+        Ok(all.collect::<Vec<_>>())
     });
     Ok(Json(json!({ "data": all.await? })))
 }
@@ -186,7 +202,7 @@ async fn connection(
     let found = asked(api, move |api| {
         let id = known(api, &connection)?;
         let seen = api.control.look()?.into_iter().find(|seen| seen.connection == id);
-        seen.and_then(|seen| Connection::of(seen, api))
+        seen.and_then(|seen| Connection::of(seen, &api.program.connections()))
             .ok_or_else(|| Problem::not_found("connection"))
     });
     Ok(Json(found.await?))
@@ -253,37 +269,6 @@ async fn job(
     Ok(Json(row.await?))
 }
 
-async fn log(
-    State(api): State<Arc<Api>>,
-    Path((connection, job)): Path<(String, String)>,
-    query: Given<Query<LogQuery>, QueryRejection>,
-) -> Answer<Response> {
-    let Query(query) = given(query)?;
-    let json = match query.format.as_deref() {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(_) => {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "format is neither text nor json"));
-        }
-    };
-    let text = asked(api, move |api| {
-        let id = JobId::from(job.as_str());
-        let log = job_log::open(api.engine.home(), &known(api, &connection)?, &id)?;
-        let mut out = String::new();
-        for line in BufReader::new(log).lines() {
-            let line = line.map_err(|error| Error::io("cannot read the job's log", error))?;
-            let shown = if json { Some(line) } else { job_log::line(&line) };
-            if let Some(shown) = shown {
-                out.push_str(&shown);
-                out.push('\n');
-            }
-        }
-        Ok(out)
-    });
-    let kind = if json { "application/x-ndjson" } else { "text/plain; charset=utf-8" };
-    Ok(([(header::CONTENT_TYPE, kind)], text.await?).into_response())
-}
-
 /// The tables into which rows were loaded, with their counts (F-59).
 async fn tables(
     State(api): State<Arc<Api>>,
@@ -312,6 +297,26 @@ async fn loads(
         loads.await?.into_iter().map(|(id, load)| Numbered { id, load }).collect();
     let next = loads.last().filter(|_| loads.len() == limit as usize).map(|last| last.id);
     Ok(Json(json!({ "data": loads, "next_before": next })))
+}
+
+/// How the file differs from what runs.
+async fn differences(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
+    compared(api, false).await
+}
+
+/// Makes what runs as the file says.
+async fn apply(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
+    compared(api, true).await
+}
+
+async fn compared(api: Arc<Api>, make: bool) -> Answer<Json<Value>> {
+    let differences = asked(api, move |api| {
+        api.program.apply(make).map_err(|error| match error.kind() {
+            ErrorKind::Config => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.report()),
+            _ => error.into(),
+        })
+    });
+    Ok(Json(json!({ "data": differences.await?, "applied": make })))
 }
 
 /// What needs somebody's attention (F-91).
@@ -351,7 +356,11 @@ async fn slots(
 
 fn known(api: &Api, connection: &str) -> Answer<ConnectionId> {
     let id = ConnectionId::from(connection);
-    if api.connections.contains_key(&id) { Ok(id) } else { Err(Problem::not_found("connection")) }
+    if api.program.connections().contains_key(&id) {
+        Ok(id)
+    } else {
+        Err(Problem::not_found("connection"))
+    }
 }
 
 /// Runs what blocks where it may.

@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use bobbin_core::id::ConnectionId;
 use bobbin_core::secret::Secret;
+use bobbin_core::selection::Selection;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::Engine;
 use bobbin_engine::service::Control;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::guests::Door;
@@ -37,6 +38,44 @@ pub struct Described {
     pub destination: String,
 }
 
+/// What of the running program the API cannot know by itself.
+pub trait Program: Send + Sync {
+    /// The connections as they are now.
+    fn connections(&self) -> BTreeMap<ConnectionId, Described>;
+
+    /// What is chosen of a connection's source.
+    fn selection(&self, connection: &ConnectionId) -> Option<Selection>;
+
+    /// How the file differs from what runs; with `make` what runs is made so.
+    ///
+    /// # Errors
+    /// When the file is wrong; then nothing is changed.
+    fn apply(&self, make: bool) -> Result<Vec<Difference>>;
+}
+
+/// How the file differs from what runs, in one connection.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Difference {
+    /// The connection's name.
+    pub connection: String,
+    /// What becomes of it.
+    pub change: Change,
+    /// Which of its parts differ, for example `schedule`; never a value, which may be a secret.
+    pub parts: Vec<String>,
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is taken out: its tables stay, and so does what is known of it.
+    Removed,
+    /// Its next job is another one.
+    Changed,
+}
+
 /// What the API speaks for.
 #[derive(Clone)]
 pub struct Api {
@@ -44,8 +83,8 @@ pub struct Api {
     pub control: Control,
     /// Keeps ledger and logs.
     pub engine: Engine,
-    /// The connections of the file.
-    pub connections: BTreeMap<ConnectionId, Described>,
+    /// Knows the connections.
+    pub program: Arc<dyn Program>,
     /// What every request must carry.
     pub token: Secret,
 }

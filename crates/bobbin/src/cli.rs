@@ -1,5 +1,6 @@
 //! The command line: what can be said, and which verb does it.
 
+mod apply;
 mod check;
 mod completions;
 mod demo;
@@ -98,6 +99,8 @@ enum Verb {
     Run(run::Run),
     /// Replicate every connection by its schedule, until stopped
     Serve(serve::Serve),
+    /// Let the running service go on as the file says now
+    Apply(apply::Apply),
     /// When jobs will be due, and what became of those that were
     Schedule(schedule::Schedule),
     /// Show the last jobs and how far each table got
@@ -136,6 +139,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Plan(verb) => verb.run(&session),
         Verb::Run(verb) => verb.run(&session),
         Verb::Serve(verb) => verb.run(&session),
+        Verb::Apply(verb) => verb.run(&session),
         Verb::Schedule(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
         Verb::Jobs(verb) => verb.run(&session),

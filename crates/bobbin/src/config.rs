@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bobbin_core::id::{ConnectionId, SchemaName, StreamName};
+use bobbin_core::id::{ConnectionId, SchemaName};
 use bobbin_core::schedule::{Schedule, Settings};
 use bobbin_core::secret::Secret;
-use bobbin_core::selection::{ColumnRule, Pattern, Selection, Treatment};
+use bobbin_core::selection::Selection;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
 use bobbin_engine::timetable::{Missed, Overlap};
@@ -15,6 +15,7 @@ use bobbin_notify::Notifier;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+mod chosen;
 mod notify;
 
 /// Hours that a job may take unless the file says otherwise (C2).
@@ -59,7 +60,7 @@ struct ConnectionTable {
 }
 
 /// `[connections.NAME.schedule]`, word for word.
-#[derive(Default, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScheduleTable {
     frequency_minutes: Option<u32>,
@@ -128,10 +129,12 @@ pub(crate) struct Planned {
     pub(crate) limit: Duration,
     /// For how long no job may be complete before somebody is told.
     pub(crate) stale: Option<Duration>,
+    /// The same, word for word.
+    written: ScheduleTable,
 }
 
 /// A source's or destination's settings as they stand in the file.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Part {
     /// Its name in the file, for messages.
     pub(crate) name: String,
@@ -144,6 +147,19 @@ pub(crate) struct Part {
 }
 
 impl Connection {
+    /// Which parts of it are others in `new`.
+    pub(crate) fn differing(&self, new: &Self) -> Vec<String> {
+        let parts = [
+            ("source", self.source != new.source),
+            ("destination", self.destination != new.destination),
+            ("schema", self.schema != new.schema),
+            ("selection", self.selection != new.selection || self.hash_key != new.hash_key),
+            ("schedule", self.schedule.written != new.schedule.written),
+        ];
+        let differing = parts.iter().filter(|(_, differs)| *differs);
+        differing.map(|(part, _)| (*part).to_owned()).collect()
+    }
+
     /// What is replicated, with all that a job needs for it.
     ///
     /// # Errors
@@ -214,8 +230,8 @@ impl Config {
         });
         let mut connections = BTreeMap::new();
         for (name, table) in file.connections {
-            check_columns(&name, &table).map_err(|error| error.with("path", path.display()))?;
-            let selection = selection(&table);
+            chosen::check(&name, &table).map_err(|error| error.with("path", path.display()))?;
+            let selection = chosen::selection(&table);
             let find = |kind: &str, parts: &BTreeMap<String, toml::Table>, wanted: &str| {
                 let Some(settings) = parts.get(wanted) else {
                     let known: Vec<_> = parts.keys().map(String::as_str).collect();
@@ -371,6 +387,7 @@ impl Part {
 }
 
 fn planned(table: ScheduleTable) -> Result<Planned> {
+    let written = table.clone();
     let anchor = table.anchor.as_deref().map(|text| {
         text.parse::<Timestamp>().map_err(|error| {
             Error::config(format!("the anchor `{text}` is no instant"))
@@ -391,6 +408,7 @@ fn planned(table: ScheduleTable) -> Result<Planned> {
         paused: table.paused,
         limit: Duration::from_hours(u64::from(table.limit_hours.unwrap_or(LIMIT_HOURS))),
         stale: table.stale_hours.map(|hours| Duration::from_hours(hours.into())),
+        written,
     })
 }
 
@@ -426,63 +444,6 @@ fn check_schema(schema: &str, connection: &str) -> Result<()> {
 
 /// `tables` lists what is replicated (everything when absent); `exclude` takes away tables
 /// (`kobjects`) and columns (`messages.preview`).
-/// What the file chooses of a source.
-fn selection(table: &ConnectionTable) -> Selection {
-    let mut selection = Selection { others: table.tables.is_none(), ..Selection::default() };
-    let mut columns: Vec<(&str, &str, Treatment)> = Vec::new();
-    let mut choose = |name: &str, take: bool| {
-        let pattern = Pattern::new(name);
-        if pattern.is_open() {
-            selection.patterns.push((pattern, take));
-        } else {
-            selection.streams.entry(name.into()).or_default().selected = take;
-        }
-    };
-    for name in table.tables.iter().flatten() {
-        choose(name, true);
-    }
-    for name in &table.exclude {
-        match name.split_once('.') {
-            None => choose(name, false),
-            Some((stream, path)) => columns.push((stream, path, Treatment::Exclude)),
-        }
-    }
-    let treated = [
-        (&table.drop, Treatment::Drop),
-        (&table.mask, Treatment::Mask),
-        (&table.hash, Treatment::Hash),
-    ];
-    for (names, treatment) in treated {
-        let split = names.iter().filter_map(|name| name.split_once('.'));
-        columns.extend(split.map(|(stream, path)| (stream, path, treatment)));
-    }
-    for (stream, path, treatment) in columns {
-        let (stream, path) = (Pattern::new(stream), Pattern::new(path));
-        if treatment == Treatment::Exclude && !stream.is_open() && !path.is_open() {
-            let name = StreamName::from(stream.as_str());
-            let selected = selection.contains(&name);
-            let choice = selection.streams.entry(name).or_default();
-            choice.selected = selected;
-            choice.excluded.insert(path.as_str().to_owned());
-        } else {
-            selection.treatments.push(ColumnRule { stream, path, treatment });
-        }
-    }
-    selection
-}
-
-/// Names of columns have their table's before them.
-fn check_columns(name: &str, table: &ConnectionTable) -> Result<()> {
-    for (key, names) in [("drop", &table.drop), ("mask", &table.mask), ("hash", &table.hash)] {
-        if let Some(wrong) = names.iter().find(|name| !name.contains('.')) {
-            return Err(Error::config(format!("`{key}` of connection `{name}` names no column"))
-                .with("entry", wrong)
-                .hint(format!("write TABLE.COLUMN, for example {key} = [\"users.email\"]")));
-        }
-    }
-    Ok(())
-}
-
 fn list(names: &[&str]) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
@@ -543,7 +504,7 @@ mod tests {
             toml::from_str(&format!("source = \"k\"\ndestination = \"d\"\n{text}")).unwrap()
         };
         let chosen =
-            selection(&table("tables = [\"users\", \"tags\"]\nexclude = [\"tags.color\"]"));
+            chosen::selection(&table("tables = [\"users\", \"tags\"]\nexclude = [\"tags.color\"]"));
         assert!(chosen.contains(&"tags".into()));
         assert!(!chosen.contains(&"teams".into()));
     }

@@ -13,6 +13,8 @@ mod out;
 mod print;
 mod progress;
 mod registry;
+mod remote;
+mod served;
 mod verify;
 
 use std::process::ExitCode;

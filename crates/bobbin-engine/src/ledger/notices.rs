@@ -31,7 +31,8 @@ pub enum NoticeKind {
 }
 
 impl NoticeKind {
-    const ALL: [Self; 6] = [
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
         Self::Extraction,
         Self::Loading,
         Self::Incomplete,
@@ -229,19 +230,25 @@ impl Ledger {
         Ok(())
     }
 
-    /// When the connection was complete last, or first seen by a schedule.
-    pub(crate) fn complete_since(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
+    /// When a job of the connection was complete last.
+    pub fn last_complete(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
         let at: Option<String> = self
             .sqlite
             .query_row(
-                "SELECT coalesce(
-                     (SELECT max(ended) FROM jobs WHERE connection = ?1 AND outcome = 'complete'),
-                     (SELECT base FROM schedules WHERE connection = ?1))",
+                "SELECT max(ended) FROM jobs WHERE connection = ?1 AND outcome = 'complete'",
                 params![connection.as_str()],
                 |row| row.get(0),
             )
             .map_err(|error| self.error("cannot read the jobs", error))?;
         at.as_deref().map(instant).transpose()
+    }
+
+    /// When the connection was complete last, or first seen by a schedule.
+    pub(crate) fn complete_since(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
+        match self.last_complete(connection)? {
+            Some(at) => Ok(Some(at)),
+            None => self.base(connection),
+        }
     }
 
     /// What a channel has to be told: notices that are so, not dismissed and not told yet, and those

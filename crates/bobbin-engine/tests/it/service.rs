@@ -383,6 +383,15 @@ fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
     assert!(outcomes.contains(&"manual".to_owned()));
 }
 
+/// Ends a service also when its test fails.
+struct Stops<'a>(&'a Cancel);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 /// F-91 and beyond: jobs that fail, and tables that get old, are notices until they are over.
 #[test]
 fn f91_failures_and_old_tables_are_notices_until_a_job_is_complete() {
@@ -403,6 +412,7 @@ fn f91_failures_and_old_tables_are_notices_until_a_job_is_complete() {
     let mut seen = BTreeSet::new();
     std::thread::scope(|scope| {
         let running = scope.spawn(|| service.run(&scheduled, control().1, &stop));
+        let _stops = Stops(&stop);
         let end = start() + jiff::SignedDuration::from_hours(9);
         while clock.now() < end {
             seen.extend(open().into_iter().map(NoticeKind::word));

@@ -1,9 +1,8 @@
 //! `bobbin discover`: what can be replicated.
 
 use bobbin_core::Result;
-use bobbin_core::catalog::Stream;
+use bobbin_core::catalog::{Column, Stream};
 use bobbin_core::clock::SystemClock;
-use bobbin_core::schema::{Kind, Object, Schema};
 use bobbin_core::tap::{Context, Discovery};
 use clap::Args;
 use serde_json::json;
@@ -55,12 +54,12 @@ impl Discover {
                         "replication_key": stream.replication_key,
                         "readable": true,
                         "selected": connection.selection.contains(&stream.name),
-                        "columns": columns(&stream.fields, "").into_iter().map(|column| json!({
-                            "name": column.name,
-                            "path": column.path,
-                            "type": column.kind,
-                            "description": column.description,
+                        "columns": stream.columns().into_iter().map(|column| json!({
+                            "name": column.name(),
+                            "type": column.kind(),
+                            "description": column.schema.description.as_deref().unwrap_or(""),
                             "selected": !connection.selection.excludes(stream, &column.path),
+                            "path": column.path,
                         })).collect::<Vec<_>>(),
                     })
                 );
@@ -72,10 +71,11 @@ impl Discover {
             }
         } else if self.table.is_some() {
             for stream in streams {
-                let rows = columns(&stream.fields, "")
-                    .into_iter()
-                    .map(|column| vec![column.name, column.kind, column.description])
-                    .collect();
+                let line = |column: Column<'_>| {
+                    let meaning = column.schema.description.clone().unwrap_or_default();
+                    vec![column.name(), column.kind(), meaning]
+                };
+                let rows = stream.columns().into_iter().map(line).collect();
                 println!("{}", print::table(&["column", "type", "meaning"], &[], rows));
             }
         } else {
@@ -86,7 +86,7 @@ impl Discover {
                         stream.name.to_string(),
                         stream.key.join(", "),
                         stream.replication_key.clone().unwrap_or_default(),
-                        print::number(columns(&stream.fields, "").len() as u64),
+                        print::number(stream.columns().len() as u64),
                         if connection.selection.contains(&stream.name) { "yes" } else { "no" }
                             .to_owned(),
                         stream.description.clone().unwrap_or_default(),
@@ -104,47 +104,5 @@ impl Discover {
             println!("\nColumns of one table: bobbin discover --table NAME");
         }
         Ok(exit::OK)
-    }
-}
-
-struct Column {
-    name: String,
-    path: String,
-    kind: String,
-    description: String,
-}
-
-/// The columns a structure flattens to.
-fn columns(object: &Object, prefix: &str) -> Vec<Column> {
-    let mut all = Vec::new();
-    for (name, schema) in &object.properties {
-        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-        match &schema.kind {
-            Kind::Object(inner) if !inner.is_map() => all.extend(columns(inner, &path)),
-            _ => all.push(Column {
-                name: path.replace('.', "__"),
-                kind: kind(schema),
-                description: schema.description.clone().unwrap_or_default(),
-                path,
-            }),
-        }
-    }
-    all
-}
-
-fn kind(schema: &Schema) -> String {
-    match &schema.kind {
-        Kind::Any => "by first value".into(),
-        Kind::Boolean => "boolean".into(),
-        Kind::Integer => "integer".into(),
-        Kind::Number => "number".into(),
-        Kind::Text => "text".into(),
-        Kind::DateTime => "date-time".into(),
-        Kind::Object(_) => "json".into(),
-        Kind::Array(items) => match &items.kind {
-            Kind::Object(_) | Kind::Array(_) | Kind::Any | Kind::Union(_) => "json".into(),
-            _ => format!("list of {}", kind(items)),
-        },
-        Kind::Union(options) => options.iter().map(kind).collect::<Vec<_>>().join(" or "),
     }
 }

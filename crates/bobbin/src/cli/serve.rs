@@ -1,6 +1,5 @@
 //! `bobbin serve`: every connection, by its schedule.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +7,20 @@ use std::time::Duration;
 use bobbin_core::cancel::Cancel;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::id::ConnectionId;
-use bobbin_core::report::{Event, JobLog, Level};
 use bobbin_core::{Error, Result};
-use bobbin_engine::ledger::{SlotOutcome, Trigger};
-use bobbin_engine::service::{self, Control, Happening, Runner, Scheduled, Service, Watcher};
-use bobbin_engine::{Engine, RunReport};
-use bobbin_server::{Api, Described, Server, token};
+use bobbin_engine::Engine;
+use bobbin_engine::ledger::SlotOutcome;
+use bobbin_engine::service::{self, Control, Happening, Scheduled, Service, Watcher};
+use bobbin_notify::PAUSE;
+use bobbin_server::{Api, Server, token};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Format, Session, Stop};
-use crate::config::{Config, Connection};
 use crate::out::{eprintln, println};
-use crate::{exit, job, print};
+use crate::served::{Served, scheduled};
+use crate::{exit, print, remote};
 
 /// Replicate every connection by its schedule, until stopped
 #[derive(Args)]
@@ -58,12 +57,14 @@ impl Serve {
         let names: Vec<String> = config.connections.keys().cloned().collect();
         let watcher = Arc::new(Shown { format: session.format });
         let (control, inbox) = service::control();
-        let notifier = config.notifier()?;
-        let server = self.server(&config, control)?;
+        let (engine, home) = (config.engine(), config.home.clone());
+        let served = Served::new(config, session.home.clone(), control.clone())?;
+        let served = Arc::new(served);
+        let server = self.server(&engine, &served, control)?;
         let address = server.as_ref().map(Server::address);
         let mut line = format!("serving {}", names.join(", "));
         if let Some(address) = address {
-            let token = token::path(&config.home);
+            let token = token::path(&home);
             line.push_str(&format!(
                 "; the API is at http://{address}, its token in {}",
                 token.display()
@@ -78,30 +79,39 @@ impl Serve {
         let object = json!({ "event": "serving", "connections": names, "api": address });
         watcher.say(None, &line, object);
         let service = Service {
-            engine: config.engine(),
+            engine,
             clock: Arc::new(SystemClock),
-            runner: Arc::new(Jobs::of(config)),
+            runner: served.clone(),
             watcher: watcher.clone(),
             most_jobs: self.jobs,
             grace: Duration::from_secs(self.grace),
         };
+        let announced = address.map(|address| remote::announce(&home, address)).transpose()?;
         let over = Cancel::new();
-        let served = std::thread::scope(|scope| {
-            if !notifier.is_idle() {
-                scope.spawn(|| notifier.run(&SystemClock, &over, &untold));
-            }
-            let served = service.run(&scheduled, inbox, &stop.cancel);
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while over.sleep(PAUSE).is_ok() {
+                    served.notifier().turn(&SystemClock, &over, &untold);
+                }
+            });
+            let ended = service.run(&scheduled, inbox, &stop.cancel);
             over.cancel();
-            served
+            ended
         });
-        served?;
+        drop(announced);
+        ended?;
         drop(server);
         watcher.say(None, "stopped", json!({ "event": "stopped" }));
         Ok(if stop.was_terminated() { exit::OK } else { exit::INTERRUPTED })
     }
 
     /// The API, unless there is to be none.
-    fn server(&self, config: &Config, control: Control) -> Result<Option<Server>> {
+    fn server(
+        &self,
+        engine: &Engine,
+        served: &Arc<Served>,
+        control: Control,
+    ) -> Result<Option<Server>> {
         if self.listen == "none" {
             return Ok(None);
         }
@@ -110,20 +120,11 @@ impl Serve {
                 .hint("for example --listen 127.0.0.1:8087, or --listen none")
                 .caused_by(error)
         })?;
-        let described = |connection: &Connection| {
-            let described = Described {
-                name: connection.name.clone(),
-                schema: connection.schema.to_string(),
-                source: connection.source.kind.clone(),
-                destination: connection.destination.kind.clone(),
-            };
-            (connection.id.clone(), described)
-        };
         let api = Api {
             control,
-            engine: config.engine(),
-            connections: config.connections.values().map(described).collect(),
-            token: token::read_or_make(&config.home)?,
+            engine: engine.clone(),
+            program: served.clone(),
+            token: token::read_or_make(engine.home())?,
         };
         Server::start(address, api).map(Some)
     }
@@ -133,68 +134,6 @@ impl Serve {
 fn untold(error: &Error) {
     let now = Timestamp::now();
     eprintln!("{now:.0} warning: {}", error.report().replace('\n', "\n  "));
-}
-
-fn scheduled(connection: &Connection) -> Scheduled {
-    let plan = &connection.schedule;
-    Scheduled {
-        connection: connection.id.clone(),
-        schedule: plan.schedule.clone(),
-        overlap: plan.overlap,
-        missed: plan.missed,
-        paused: plan.paused,
-        limit: plan.limit,
-        stale: plan.stale,
-    }
-}
-
-/// Makes each job's tap and destination out of the file.
-struct Jobs {
-    engine: Engine,
-    connections: BTreeMap<ConnectionId, Connection>,
-}
-
-impl Jobs {
-    fn of(config: Config) -> Self {
-        let engine = config.engine();
-        let connections = config.connections.into_values();
-        let connections = connections.map(|connection| (connection.id.clone(), connection));
-        Self { engine, connections: connections.collect() }
-    }
-}
-
-impl Runner for Jobs {
-    fn run(
-        &self,
-        connection: &ConnectionId,
-        trigger: Trigger,
-        cancel: &Cancel,
-    ) -> Result<RunReport> {
-        let connection = self
-            .connections
-            .get(connection)
-            .ok_or_else(|| Error::bug("a connection is scheduled that the file does not have"))?;
-        let log = Arc::new(Warnings { connection: connection.name.clone() });
-        job::run(connection, &self.engine, trigger, cancel, &log)
-    }
-}
-
-/// What a person who reads the service's log has to know of a running job.
-struct Warnings {
-    connection: String,
-}
-
-impl JobLog for Warnings {
-    fn event(&self, event: Event) {
-        if let Event::Notice { level, stream, message } = event
-            && level >= Level::Warn
-        {
-            let stream = stream.map_or_else(String::new, |stream| format!("{stream}: "));
-            let word = if level == Level::Error { "error" } else { "warning" };
-            let now = Timestamp::now();
-            eprintln!("{now:.0} {}: {word}: {stream}{message}", self.connection);
-        }
-    }
 }
 
 /// What the service does, as lines or objects.

@@ -320,7 +320,7 @@ fn columns_are_hashed_masked_and_dropped_and_patterns_choose() {
     let source = format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url());
     let connection = "tables = [\"c*\", \"tags\", \"users\"]\nexclude = [\"conv*\", \"*.custom\"]\n\
                       hash = [\"*.emails.email\", \"users.email\", \"*.id\"]\n\
-                      mask = [\"customers.phones.phone\", \"customers.rev\"]\n\
+                      mask = [\"customers.*.phone\", \"customers.rev\"]\n\
                       drop = [\"customers.name\"]\n";
     desk.write(&source, "path = \"out.duckdb\"", connection);
     desk.run(&["run"]).assert(2, &["columns are to be hashed", "hash_key"]);

@@ -1,6 +1,7 @@
 //! The real program against the simulator: what a person and a script see.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod api;
 mod calm;
 mod connecting;
 mod fire;

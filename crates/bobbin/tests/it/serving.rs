@@ -12,12 +12,15 @@ use serde_json::Value;
 
 use crate::support::{Desk, FAST, tiny};
 
-fn source(sim: &fake_kustomer::Running) -> String {
+pub(crate) fn source(sim: &fake_kustomer::Running) -> String {
     format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url())
 }
 
 /// The next object that the service prints of this kind.
-fn next(lines: &mut impl Iterator<Item = std::io::Result<String>>, event: &str) -> Value {
+pub(crate) fn next(
+    lines: &mut impl Iterator<Item = std::io::Result<String>>,
+    event: &str,
+) -> Value {
     loop {
         let line = lines.next().expect("the service ended").unwrap();
         let object: Value = serde_json::from_str(&line).unwrap();
@@ -28,7 +31,7 @@ fn next(lines: &mut impl Iterator<Item = std::io::Result<String>>, event: &str) 
     }
 }
 
-fn terminate(child: &mut Child) {
+pub(crate) fn terminate(child: &mut Child) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
 }
@@ -117,7 +120,7 @@ fn f25_a_preview_tells_the_next_times_and_a_wrong_rule_is_told() {
 }
 
 /// An answer: its status and body.
-fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+pub(crate) fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
