@@ -46,6 +46,7 @@ pub(crate) fn run() -> Result<(), String> {
     let mut wrong = Vec::new();
     picture(&mut wrong)?;
     files(&mut wrong)?;
+    proofs(&mut wrong)?;
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
@@ -92,6 +93,29 @@ fn files(wrong: &mut Vec<String>) -> Result<(), String> {
         let lines = text.lines().count();
         if lines > MOST_LINES {
             wrong.push(format!("{path} has {lines} lines; look for its second noun"));
+        }
+    }
+    Ok(())
+}
+
+/// Every test that docs/stitch.md names is there.
+fn proofs(wrong: &mut Vec<String>) -> Result<(), String> {
+    let page = "docs/stitch.md";
+    let text = std::fs::read_to_string(page).map_err(|error| format!("{page}: {error}"))?;
+    let output = Command::new("git")
+        .args(["grep", "-hoE", r"fn [a-z0-9_]+", "--", "crates"])
+        .output()
+        .map_err(|error| format!("cannot run git grep: {error}"))?;
+    let known = String::from_utf8_lossy(&output.stdout);
+    let known: std::collections::BTreeSet<&str> =
+        known.lines().filter_map(|line| line.strip_prefix("fn ")).collect();
+    for row in text.lines().filter(|line| line.starts_with("| F-")) {
+        let Some(cell) = row.trim_end_matches(" |").rsplit(" | ").next() else { continue };
+        for name in cell.split(", ").filter(|name| *name != "–") {
+            let name = name.trim_matches('`');
+            if !known.contains(name) {
+                wrong.push(format!("{page} names the test {name}, which there is not"));
+            }
         }
     }
     Ok(())

@@ -123,6 +123,22 @@ impl Schedule {
         })
     }
 
+    /// The cron expression, where that is the rule.
+    pub fn cron(&self) -> Option<String> {
+        match &self.rule {
+            Rule::Quartz(quartz) => Some(quartz.to_string()),
+            Rule::Anchored { .. } | Rule::Every { .. } => None,
+        }
+    }
+
+    /// The minutes between slots, where that is the rule.
+    pub fn frequency_minutes(&self) -> Option<u32> {
+        match self.rule {
+            Rule::Quartz(_) => None,
+            Rule::Anchored { minutes, .. } | Rule::Every { minutes } => Some(minutes),
+        }
+    }
+
     /// Whether slots depend on when the first job was due.
     pub fn counts_from_the_first_job(&self) -> bool {
         matches!(self.rule, Rule::Every { .. })

@@ -23,7 +23,7 @@ use crate::job_log::Recorder;
 use crate::journal::Journal;
 use crate::ledger::{Ledger, Trigger};
 use crate::load::{GRACE, Loaded, Loading, Rounds};
-use crate::report::{Outcome, RunReport, TableReport, Tally};
+use crate::report::{Outcome, Phase, RunReport, TableReport, Tally};
 use crate::spool::{Limits, Spool};
 use crate::treat::Treating;
 
@@ -524,6 +524,12 @@ fn conclude(
     let all_complete =
         ends.outcomes.iter().all(|outcome| matches!(outcome.completeness, Completeness::Complete))
             && ends.loaded.corrupt.is_empty();
+    let nothing_known = ends.catalog.streams.is_empty() && ends.outcomes.is_empty();
+    let failed_in = ends.error.as_ref().map(|error| match error.party() {
+        Party::Destination => Phase::Target,
+        _ if nothing_known => Phase::Discovery,
+        _ => Phase::Tap,
+    });
     let outcome = match &ends.error {
         Some(error) if error.kind() == ErrorKind::Cancelled => Outcome::Interrupted,
         Some(_) => Outcome::Failed,
@@ -545,6 +551,7 @@ fn conclude(
         changes: numbers.changes,
         notices: numbers.notices,
         error: ends.error.as_ref().map(Error::report),
+        failed_in: failed_in.filter(|_| outcome == Outcome::Failed),
         failure: ends.error.as_ref().map(|error| (error.kind(), error.party())),
     }
 }

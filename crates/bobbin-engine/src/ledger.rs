@@ -132,6 +132,22 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
 ",
     "
+    CREATE TABLE numbers (
+        id INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        made TEXT NOT NULL,
+        UNIQUE (kind, name)
+    ) STRICT;
+    CREATE TABLE keys (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        description TEXT NOT NULL,
+        role TEXT NOT NULL,
+        hash TEXT NOT NULL UNIQUE,
+        ending TEXT NOT NULL,
+        made TEXT NOT NULL,
+        disabled TEXT
+    ) STRICT;
     CREATE TABLE catalogs (
         connection TEXT PRIMARY KEY,
         streams TEXT NOT NULL,
@@ -141,10 +157,12 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
+mod keys;
 mod loads;
 mod notices;
 mod slots;
 
+pub use keys::{Key, MOST_KEYS, Role};
 pub use loads::{Load, LoadedTable, PERIOD_DAYS, Rows};
 pub use notices::{Notice, NoticeKind, Telling};
 pub use slots::{Kept, SlotOutcome, SlotRow};
@@ -398,6 +416,44 @@ impl Ledger {
             unreadable: serde_json::from_str(&unreadable).map_err(damaged)?,
         };
         Ok(Some((found, slots::instant(&seen)?)))
+    }
+
+    /// The number of a thing, for whoever knows things by numbers, and since when it has it. It is given
+    /// at first sight and stays.
+    pub fn number(&self, kind: &str, name: &str, now: Timestamp) -> Result<(i64, Timestamp)> {
+        let failed = |error| self.error("cannot give a number", error);
+        let find = || {
+            self.sqlite
+                .query_row(
+                    "SELECT id, made FROM numbers WHERE kind = ?1 AND name = ?2",
+                    params![kind, name],
+                    |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+                )
+                .optional()
+                .map_err(failed)
+        };
+        let found = match find()? {
+            Some(found) => found,
+            None => {
+                self.sqlite
+                    .execute(
+                        "INSERT OR IGNORE INTO numbers (kind, name, made) VALUES (?1, ?2, ?3)",
+                        params![kind, name, slots::text(now)],
+                    )
+                    .map_err(failed)?;
+                find()?.ok_or_else(|| Error::bug("a number that was given is not there"))?
+            }
+        };
+        Ok((found.0, slots::instant(&found.1)?))
+    }
+
+    /// The latest job of a connection that has ended in order.
+    pub fn last_ended(&self, connection: &ConnectionId) -> Result<Option<JobRow>> {
+        let rows = self.job_rows(
+            "AND report IS NOT NULL ORDER BY id DESC LIMIT 1",
+            params![connection.as_str()],
+        )?;
+        Ok(rows.into_iter().next())
     }
 
     /// How many jobs of a connection ended in which way, of those that are kept.

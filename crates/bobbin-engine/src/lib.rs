@@ -20,5 +20,5 @@ mod treat;
 
 pub use engine::{Engine, RunRequest};
 pub use rejected::{Retried, RetryRequest};
-pub use report::{Outcome, RunReport, TableReport};
+pub use report::{Outcome, Phase, RunReport, TableReport};
 pub use reset::ResetRequest;

@@ -66,9 +66,24 @@ pub struct RunReport {
     pub notices: Vec<String>,
     /// Why it failed, in full, when it did.
     pub error: Option<String>,
+    /// Where it failed: `discovery`, `tap` or `target` (F-58).
+    #[serde(default)]
+    pub failed_in: Option<Phase>,
     /// The error's kind and on whose side it happened, for the exit status.
     #[serde(skip)]
     pub failure: Option<(ErrorKind, Party)>,
+}
+
+/// A step of a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Asking the source what there is.
+    Discovery,
+    /// Extracting.
+    Tap,
+    /// Loading.
+    Target,
 }
 
 /// One stream and its table.

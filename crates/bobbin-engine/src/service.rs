@@ -134,8 +134,8 @@ enum Question {
 pub struct Seen {
     /// Which.
     pub connection: ConnectionId,
-    /// The rule of its schedule, in words.
-    pub schedule: String,
+    /// The rule of its schedule.
+    pub schedule: Schedule,
     /// When its next job is due; none while it is paused.
     pub next: Option<Timestamp>,
     /// Whether somebody paused it.
@@ -436,7 +436,7 @@ impl Round<'_> {
             let connection = &scheduled.connection;
             Seen {
                 connection: connection.clone(),
-                schedule: scheduled.schedule.to_string(),
+                schedule: scheduled.schedule.clone(),
                 next: self.timetable.next(connection),
                 paused: scheduled.paused,
                 running_since: self.running.get(connection).map(|running| running.since),

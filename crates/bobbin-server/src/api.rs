@@ -22,14 +22,15 @@ use crate::problem::Problem;
 use crate::{Api, Described};
 
 mod docs;
+mod keys;
 mod log;
 mod metrics;
 mod streams;
 
-type Answer<T> = Result<T, Problem>;
+pub(crate) type Answer<T> = Result<T, Problem>;
 
 /// What a request carries, or why it cannot be read.
-type Given<T, R> = Result<T, R>;
+pub(crate) type Given<T, R> = Result<T, R>;
 
 fn given<T>(given: Given<T, impl std::fmt::Display>) -> Answer<T> {
     given.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
@@ -63,8 +64,11 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route(&of("/stop"), post(stop))
         .route(&of("/slots"), get(slots))
         .route("/api/v1/apply", get(differences).post(apply))
+        .route("/api/v1/keys", get(keys::keys).post(keys::create))
+        .route("/api/v1/keys/{key}", axum::routing::patch(keys::change).delete(keys::delete))
         .route("/api/v1/notices", get(notices))
         .route("/api/v1/notices/{notice}/dismiss", post(dismiss))
+        .merge(crate::connect::router())
         .fallback(async || Problem::not_found("address"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done with it")
@@ -115,7 +119,7 @@ impl Connection {
         Some(Self {
             id: seen.connection,
             described,
-            schedule: seen.schedule,
+            schedule: seen.schedule.to_string(),
             next_job_at: seen.next,
             paused: seen.paused,
             status,
@@ -364,7 +368,7 @@ fn known(api: &Api, connection: &str) -> Answer<ConnectionId> {
 }
 
 /// Runs what blocks where it may.
-async fn asked<T: Send + 'static>(
+pub(crate) async fn asked<T: Send + 'static>(
     api: Arc<Api>,
     question: impl FnOnce(&Api) -> Answer<T> + Send + 'static,
 ) -> Answer<T> {

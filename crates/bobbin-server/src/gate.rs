@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::Api;
+use bobbin_engine::ledger::Role;
+
+use crate::api::{Answer, asked};
 use crate::problem::Problem;
+use crate::{Api, token};
 
 /// What the gate knows.
 #[derive(Clone)]
@@ -26,7 +29,8 @@ const OPEN: [&str; 4] = ["/health", "/ready", "/api/v1/openapi.json", "/api/v1/d
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    if let Err(problem) = gate.check(request.uri().path(), request.headers()) {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    if let Err(problem) = gate.check(&method, &path, request.headers()).await {
         return problem.into_response();
     }
     match tokio::time::timeout(LIMIT, next.run(request)).await {
@@ -37,8 +41,20 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     }
 }
 
+/// What somebody must be allowed to do for a request.
+fn needed(method: &Method, path: &str) -> Role {
+    let looks = *method == Method::GET || *method == Method::HEAD;
+    if path.starts_with("/api/v1/keys") || (path == "/api/v1/apply" && !looks) {
+        Role::Administrator
+    } else if looks {
+        Role::Viewer
+    } else {
+        Role::Operator
+    }
+}
+
 impl Gate {
-    fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    async fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Answer<()> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
         if self.address.ip().is_loopback() && !is_here(host) {
             let detail = "this service answers to names of its own machine only";
@@ -48,20 +64,43 @@ impl Gate {
             let detail = "requests of web pages are not answered";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        if OPEN.contains(&path) || self.knows(headers) {
+        if OPEN.contains(&path) {
             return Ok(());
         }
-        let detail = "a token is needed: Authorization: Bearer …; it stands in the file api-token \
-                      in bobbin's directory";
-        Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
+        let Some(role) = self.role(headers).await? else {
+            let detail = "a token is needed: Authorization: Bearer …; the first stands in the file \
+                          api-token in bobbin's directory, bobbin key create makes others";
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+        };
+        let needed = needed(method, path);
+        if role < needed {
+            let detail = format!(
+                "that needs a key of the role {}, this one is of a {}",
+                needed.word(),
+                role.word()
+            );
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        Ok(())
     }
 
-    fn knows(&self, headers: &HeaderMap) -> bool {
+    /// What whoever asks may do; none where the token is none.
+    async fn role(&self, headers: &HeaderMap) -> Answer<Option<Role>> {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| value.split_once(' '));
-        given.is_some_and(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer") && same(token.trim(), self.api.token.reveal())
-        })
+        let Some((_, given)) = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        else {
+            return Ok(None);
+        };
+        let given = given.trim();
+        if same(given, self.api.token.reveal()) {
+            return Ok(Some(Role::Administrator));
+        }
+        if !given.starts_with("bobbin_") {
+            return Ok(None);
+        }
+        let hash = token::hash(given);
+        asked(Arc::clone(&self.api), move |api| Ok(api.engine.ledger()?.role_of_key(&hash)?)).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! Async lives here and nowhere else of ours; no business rule does.
 
 mod api;
+mod connect;
 mod gate;
 mod guests;
 mod problem;
@@ -36,6 +37,9 @@ pub struct Described {
     pub source: String,
     /// What it writes to, for example `postgres`.
     pub destination: String,
+    /// The destination's name in the file.
+    #[serde(skip)]
+    pub destination_name: String,
 }
 
 /// What of the running program the API cannot know by itself.

@@ -27,6 +27,7 @@ impl From<Error> for Problem {
         let status = match error.kind() {
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Config => StatusCode::NOT_FOUND,
+            ErrorKind::InvalidData => StatusCode::BAD_REQUEST,
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -6,7 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bobbin_core::secret::Secret;
-use bobbin_core::{Error, Result};
+use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_engine::ledger::{Key, Ledger, Role};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 /// Where it is kept below bobbin's directory.
 pub fn path(home: &Path) -> PathBuf {
@@ -33,12 +36,45 @@ pub fn read_or_make(home: &Path) -> Result<Secret> {
     let failed =
         |error| Error::io("cannot make the API's token", error).with("path", path.display());
     fs::create_dir_all(home).map_err(failed)?;
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-    let text = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let text = random().map_err(|error| error.with("path", path.display()))?;
     let mut file: File =
         File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
     writeln!(file, "{text}").and_then(|()| file.sync_all()).map_err(failed)?;
     Ok(Secret::new(text))
+}
+
+/// Makes a further key; its text is given here and kept nowhere.
+///
+/// # Errors
+/// When there are as many as there may be.
+pub fn make_key(ledger: &Ledger, description: &str, role: Role) -> Result<(Secret, Key)> {
+    let description = description.trim();
+    if description.is_empty() || description.len() > 200 {
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            "a key needs a description of 1 to 200 bytes",
+        )
+        .hint("say what it is for"));
+    }
+    let text = format!("bobbin_{}", random()?);
+    let ending = &text[text.len() - 4..];
+    let key = ledger.add_key((description, role), (&hash(&text), ending), Timestamp::now())?;
+    Ok((Secret::new(text), key))
+}
+
+/// What is kept of a key. Its text is random and long, so that one round of SHA-256 is enough.
+pub(crate) fn hash(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+fn random() -> Result<String> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::io("the system gives no random numbers", std::io::Error::other(error.to_string()))
+    })?;
+    Ok(hex(&bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }

@@ -7,6 +7,7 @@ mod demo;
 mod discover;
 mod init;
 mod jobs;
+mod key;
 mod loads;
 mod logs;
 mod notices;
@@ -101,6 +102,8 @@ enum Verb {
     Serve(serve::Serve),
     /// Let the running service go on as the file says now
     Apply(apply::Apply),
+    /// Make and manage keys of the service's API
+    Key(key::KeyVerb),
     /// When jobs will be due, and what became of those that were
     Schedule(schedule::Schedule),
     /// Show the last jobs and how far each table got
@@ -140,6 +143,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Run(verb) => verb.run(&session),
         Verb::Serve(verb) => verb.run(&session),
         Verb::Apply(verb) => verb.run(&session),
+        Verb::Key(verb) => verb.run(&session),
         Verb::Schedule(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
         Verb::Jobs(verb) => verb.run(&session),

@@ -97,6 +97,7 @@ impl Program for Served {
                 schema: connection.schema.to_string(),
                 source: connection.source.kind.clone(),
                 destination: connection.destination.kind.clone(),
+                destination_name: connection.destination.name.clone(),
             };
             (connection.id.clone(), described)
         };

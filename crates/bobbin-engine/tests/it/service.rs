@@ -353,7 +353,10 @@ fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
         until(&|| runner.began.lock().unwrap().len() == 1 && idle());
         control.pause(&asked, true).unwrap();
         let seen = control.look().unwrap().remove(0);
-        assert!(seen.paused && seen.next.is_none() && seen.schedule == "every hour", "{seen:?}");
+        assert!(
+            seen.paused && seen.next.is_none() && seen.schedule.to_string() == "every hour",
+            "{seen:?}"
+        );
         // Two hours pass without a job, but one may be asked for, and ended.
         let then = clock.now() + jiff::SignedDuration::from_hours(2);
         until(&|| clock.now() > then);

@@ -70,7 +70,12 @@ fn f98_the_document_is_what_the_service_does() {
             .replace("{connection}", "kustomer")
             .replace("{job}", &job)
             .replace("{stream}", "tags")
-            .replace("{notice}", "1");
+            .replace("{notice}", "1")
+            .replace("{source}", "1")
+            .replace("{key}", "99")
+            .replace("{stream_id}", "2")
+            .replace("{client}", "1")
+            .replace("{job_name}", &format!("1.1.sync.{job}"));
         for (method, operation) in operations.as_object().unwrap() {
             count += 1;
             let method = method.to_uppercase();
@@ -210,4 +215,200 @@ fn a_changed_file_is_applied_to_the_running_service() {
     assert_eq!(serving.ask("POST", "/api/v1/connections/second/jobs").0, 404);
     serving.stop();
     desk.run(&["query", "select count(*) from second.teams"]).assert(0, &[]);
+}
+
+/// F-31, F-52, F-58, F-64, F-98: what automation of Stitch's asks, in Stitch's shapes.
+#[test]
+fn f31_f52_f58_f64_f98_automation_of_stitch_finds_what_it_knows() {
+    let sim = Simulator::start(tiny(44)).unwrap();
+    let desk = Desk::new(&sim);
+    served(&desk, &sim, "exclude = [\"users.email\"]\n");
+    let mut serving = Serving::start(&desk);
+    let job = next(&mut serving.lines, "job")["report"]["job"].as_str().unwrap().to_owned();
+    let source = serving.get("/v4/sources")[0].clone();
+    assert_eq!(source, serving.get("/v4/sources/1"));
+    assert_eq!(source["type"], "platform.kustomer");
+    assert_eq!(
+        (&source["name"], &source["display_name"]),
+        (&"kustomer".into(), &"kustomer".into())
+    );
+    assert_eq!(source["report_card"]["current_step_type"], "fully_configured");
+    let schedule = &source["schedule"];
+    assert_eq!((&schedule["type"], &schedule["interval"]), (&"interval".into(), &60.0.into()));
+    assert!(schedule["next_fire_time"].as_str().unwrap().ends_with('Z'));
+    assert!(!source.to_string().contains(sim.token()));
+    assert_eq!(serving.get("/v4/sources/1/last-connection-check")["check_exit_status"], 0);
+
+    // Streams and their metadata.
+    let streams = serving.get("/v4/sources/1/streams");
+    let users = streams.as_array().unwrap().iter().find(|s| s["stream_name"] == "users").unwrap();
+    assert_eq!(users["metadata"]["table-key-properties"], serde_json::json!(["id"]));
+    assert_eq!((&users["selected"], &users["tap_stream_id"]), (&true.into(), &"users".into()));
+    let number = users["stream_id"].as_i64().unwrap();
+    let users = serving.get(&format!("/v4/sources/1/streams/{number}"));
+    let schema: Value = serde_json::from_str(users["schema"].as_str().unwrap()).unwrap();
+    assert_eq!(schema["properties"]["updated_at"]["format"], "date-time");
+    let said = |field: &str| {
+        let crumb = serde_json::json!(["properties", field]);
+        let all = users["metadata"].as_array().unwrap();
+        all.iter().find(|entry| entry["breadcrumb"] == crumb).unwrap()["metadata"].clone()
+    };
+    assert_eq!(said("id")["inclusion"], "automatic");
+    assert_eq!(
+        (&said("email")["selected"], &said("name")["selected"]),
+        (&false.into(), &true.into())
+    );
+
+    // Extractions, loads.
+    let extractions = serving.get("/v4/1/extractions");
+    assert_eq!((&extractions["total"], &extractions["links"]), (&1.into(), &serde_json::json!({})));
+    let last = &extractions["data"][0];
+    assert_eq!(last["job_name"], format!("1.1.sync.{job}"));
+    assert_eq!(
+        (&last["source_type"], &last["tap_name"]),
+        (&"tap-kustomer".into(), &"tap-kustomer".into())
+    );
+    for step in ["discovery", "tap", "target"] {
+        assert_eq!(last[format!("{step}_exit_status")], 0);
+        assert_eq!(last[format!("{step}_description")], Value::Null);
+    }
+    assert_eq!(serving.ask("GET", &format!("/v4/1/extractions/1.1.sync.{job}")).0, 302);
+    let (status, text) =
+        serving.ask("GET", &format!("/api/v1/connections/kustomer/jobs/{job}/log"));
+    assert!(status == 200 && text.contains("the job is complete"), "where that leads: {text}");
+    let loads = serving.get("/v4/1/loads");
+    let names: Vec<&str> = loads["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|l| l["stream_name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["tags", "users"]);
+    assert!(loads["data"][0]["last_batch_loaded_at"].is_string());
+    assert_eq!(loads["data"][0]["error_state"], Value::Null);
+
+    // Pause, start, stop.
+    let put = |body: &str| {
+        let url = format!("http://{}/v4/sources/1", serving.address);
+        let headers =
+            [("Authorization", serving.bearer.as_str()), ("Content-Type", "application/json")];
+        ask("PUT", &url, &headers, body)
+    };
+    let (status, body) = put("{\"paused_at\":\"2099-01-01T00:00:00Z\"}");
+    assert_eq!(status, 200, "{body}");
+    let paused = serving.get("/v4/sources/1");
+    assert!(paused["schedule"].is_null() && paused["paused_at"].is_string(), "{paused}");
+    let (status, body) = put("{\"display_name\":\"x\"}");
+    assert!(status == 400 && body.contains("InvalidProperties"), "{body}");
+    assert!(put("no").1.contains("InvalidBody"));
+    assert_eq!(put("{\"paused_at\":null}").0, 200);
+    assert!(serving.get("/v4/sources/1")["schedule"].is_object());
+    assert_eq!(serving.ask("GET", "/v4/sources/9").0, 404);
+
+    // F-58: a destination that fails is the target's status, a key that fails the discovery's.
+    fs::remove_file(desk.path("out.duckdb")).unwrap();
+    fs::create_dir(desk.path("out.duckdb")).unwrap();
+    let (_, body) = serving.ask("POST", "/v4/sources/1/sync");
+    assert!(body.contains("job_name"), "{body}");
+    next(&mut serving.lines, "job");
+    let last = serving.get("/v4/1/extractions")["data"][0].clone();
+    assert_eq!((&last["target_exit_status"], &last["tap_exit_status"]), (&1.into(), &0.into()));
+    assert!(last["target_description"].as_str().unwrap().contains("out.duckdb"), "{last}");
+    fs::remove_dir(desk.path("out.duckdb")).unwrap();
+    let text = fs::read_to_string(desk.path("bobbin.toml")).unwrap();
+    fs::write(desk.path("bobbin.toml"), text.replace(sim.token(), "wrong")).unwrap();
+    desk.run(&["apply"]).assert(0, &["~ kustomer: source"]);
+    serving.ask("POST", "/v4/sources/1/sync");
+    next(&mut serving.lines, "job");
+    let last = serving.get("/v4/1/extractions")["data"][0].clone();
+    assert_eq!(last["discovery_exit_status"], 1, "{last}");
+    assert!(serving.get("/v4/sources/1/last-connection-check")["error"].as_bool().unwrap());
+    assert!(serving.ask("DELETE", "/v4/sources/1/sync").1.contains("not_running"));
+    serving.stop();
+}
+
+/// F-99, F-101: every operation by every role; keys are shown once, disabled, deleted, ten at most.
+#[test]
+fn f99_f101_each_role_may_what_it_may_and_no_more() {
+    let sim = Simulator::start(tiny(45)).unwrap();
+    let desk = Desk::new(&sim);
+    served(&desk, &sim, "");
+    let mut serving = Serving::start(&desk);
+    next(&mut serving.lines, "job");
+    let create = |name: &str, role: &str| -> Value {
+        let told = desk.run(&["key", "create", name, "--role", role, "--format", "json"]);
+        assert_eq!(told.status, Some(0), "{told:?}");
+        serde_json::from_str(&told.stdout).unwrap()
+    };
+    let keys: Vec<(usize, String, i64)> = ["viewer", "operator", "administrator"]
+        .iter()
+        .enumerate()
+        .map(|(rank, role)| {
+            let key = create(role, role);
+            (rank, key["key"].as_str().unwrap().to_owned(), key["id"].as_i64().unwrap())
+        })
+        .collect();
+    let with = |key: &str, method: &str, path: &str, body: &str| {
+        let bearer = format!("Bearer {key}");
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        ask(method, &format!("http://{}{path}", serving.address), &headers, body)
+    };
+    let document = serving.get("/api/v1/openapi.json");
+    let mut refused = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        // Names that there are not: who may not is told so before that is looked up.
+        let address = path.replace("{connection}", "none").replace(['{', '}'], "");
+        for (method, operation) in operations.as_object().unwrap() {
+            let Some(needed) = operation["x-role"].as_str() else { continue };
+            let needed = ["viewer", "operator", "administrator"].iter().position(|r| *r == needed);
+            for (rank, key, _) in &keys {
+                let (status, body) = with(key, &method.to_uppercase(), &address, "");
+                assert_eq!(
+                    status == 403,
+                    *rank < needed.unwrap(),
+                    "{method} {path} {rank}: {status} {body}"
+                );
+                assert_ne!(status, 401, "{method} {path}");
+                refused += u32::from(status == 403);
+            }
+        }
+    }
+    assert!(refused > 15, "{refused}");
+
+    // Listed without its text, over HTTP as on the command line.
+    let administrator = &keys[2].1;
+    let (_, listed) = with(administrator, "GET", "/api/v1/keys", "");
+    let told = desk.run(&["key", "list"]).stdout;
+    for (_, key, _) in &keys {
+        assert!(!listed.contains(key) && !told.contains(key));
+        assert!(listed.contains(&key[key.len() - 4..]) && told.contains(&key[key.len() - 4..]));
+        let ledger = fs::read(desk.path(".bobbin/ledger.sqlite")).unwrap();
+        assert!(!ledger.windows(key.len()).any(|bytes| bytes == key.as_bytes()));
+    }
+    // Disabled, enabled, deleted.
+    let (viewer, number) = (&keys[0].1, keys[0].2.to_string());
+    desk.run(&["key", "disable", &number]).assert(0, &["not accepted any more"]);
+    assert_eq!(with(viewer, "GET", "/api/v1/connections", "").0, 401);
+    let path = format!("/api/v1/keys/{number}");
+    assert_eq!(with(administrator, "PATCH", &path, "{\"enabled\":true}").0, 200);
+    assert_eq!(with(viewer, "GET", "/api/v1/connections", "").0, 200);
+    assert_eq!(with(administrator, "DELETE", &path, "").0, 200);
+    assert_eq!(with(viewer, "GET", "/api/v1/connections", "").0, 401);
+    desk.run(&["key", "delete", &number]).assert(2, &["there is no key"]);
+    // Made over HTTP, ten at most.
+    let body = "{\"description\":\"more\",\"role\":\"viewer\"}";
+    for _ in 0..8 {
+        let (status, told) = with(administrator, "POST", "/api/v1/keys", body);
+        assert!(status == 201 && told.contains("\"key\":\"bobbin_"), "{status} {told}");
+    }
+    assert_eq!(with(administrator, "POST", "/api/v1/keys", body).0, 409);
+    desk.run(&["key", "create", "x", "--role", "viewer"]).assert(8, &["there are 10 keys"]);
+    for wrong in [
+        "{}",
+        "{\"description\":\"\",\"role\":\"viewer\"}",
+        "{\"description\":\"x\",\"role\":\"king\"}",
+    ] {
+        assert_eq!(with(administrator, "POST", "/api/v1/keys", wrong).0, 400, "{wrong}");
+    }
+    serving.stop();
 }

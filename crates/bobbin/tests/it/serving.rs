@@ -122,7 +122,7 @@ fn f25_a_preview_tells_the_next_times_and_a_wrong_rule_is_told() {
 /// An answer: its status and body.
 pub(crate) fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
     let agent: ureq::Agent =
-        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
