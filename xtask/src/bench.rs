@@ -16,6 +16,7 @@ const HELP: &str = "cargo xtask bench [WHAT...] [--records N] [--runs N]
   memory       peak memory at 300,000 and at 3 million records
   load         loading beside what PostgreSQL and DuckDB do themselves (default: 300,000 records, 3 runs);
                load-postgres, load-duckdb, load-growth, load-memory: its parts
+  ledger       questions to a ledger of a million loads (--records), slots of 10,000 connections
 
 Without WHAT: throughput, latency, memory.";
 
@@ -62,6 +63,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             "memory" => memory::run(&place)?,
             "load" | "load-postgres" | "load-duckdb" | "load-growth" | "load-memory" => {
                 load::run(&plan, &place, what)?;
+            }
+            "ledger" => {
+                let directory = place.fresh("ledger")?;
+                let loads = plan.records.unwrap_or(1_000_000).to_string();
+                let status =
+                    Command::new(place.example("ledger")).arg(directory).arg(loads).status();
+                if !status.is_ok_and(|status| status.success()) {
+                    return Err("the ledger could not be measured".to_owned());
+                }
             }
             other => return Err(format!("unknown benchmark {other}\n\n{HELP}")),
         }
@@ -117,6 +127,10 @@ fn build() -> Result<Place, String> {
         "load",
         "--example",
         "make_records",
+        "--example",
+        "ledger",
+        "-p",
+        "bobbin-engine",
         "-p",
         "bobbin",
         "-p",

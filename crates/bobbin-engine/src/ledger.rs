@@ -132,6 +132,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
 ",
     "
+    CREATE INDEX loads_in_order ON loads (connection, id);
     CREATE TABLE numbers (
         id INTEGER PRIMARY KEY,
         kind TEXT NOT NULL,
