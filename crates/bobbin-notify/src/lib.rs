@@ -58,6 +58,9 @@ impl Notifier {
 
     /// Tells what there is to tell now. `failed` hears of what could not be told.
     pub fn turn(&self, clock: &dyn Clock, cancel: &Cancel, failed: &dyn Fn(&Error)) {
+        if self.is_idle() {
+            return;
+        }
         let ledger = match self.engine.ledger() {
             Ok(ledger) => ledger,
             Err(error) => return failed(&error),
