@@ -223,7 +223,7 @@ impl Config {
             ));
         }
         let hash_key = file.hash_key.map(|value| Part {
-            name: "the file".to_owned(),
+            name: path.display().to_string(),
             kind: String::new(),
             settings: [("hash_key".to_owned(), value)].into_iter().collect(),
             base: base.to_owned(),
