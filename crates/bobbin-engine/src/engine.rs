@@ -137,13 +137,11 @@ impl Engine {
 
         let recorder =
             Recorder::new(cx.log, cx.clock, (&self.home, kept_since), request.connection, &job);
+        let outside = cx;
         let tally = Tally::new(&recorder, cx.clock);
         let cx = Context { log: &tally, ..cx };
-        if let Err(error) = ledger.forget(kept_since) {
-            // History that is too long is no reason to have no data.
-            let message = error.report();
-            cx.log.event(Event::Notice { level: Level::Warn, stream: None, message });
-        }
+        // History that is too long is no reason to have no data.
+        warn_of(cx, ledger.forget(kept_since));
         cx.log.event(Event::JobStarted {
             job: job.clone(),
             connection: request.connection.clone(),
@@ -171,7 +169,7 @@ impl Engine {
         recorder
             .event(Event::JobEnded { outcome: report.outcome.word(), error: report.error.clone() });
         ledger.end(&report)?;
-        ledger.take_stock(&report)?;
+        warn_of(Context { log: &recorder, ..outside }, ledger.take_stock(&report));
         Ok(report)
     }
 
@@ -205,7 +203,7 @@ impl Engine {
         }
 
         let found = tap.discover(&cx)?;
-        ledger.save_catalog(connection, &found, cx.clock.now())?;
+        warn_of(cx, ledger.save_catalog(connection, &found, cx.clock.now()));
         let Discovery { catalog, unreadable } = found;
         ends.catalog = catalog.clone();
         verify_selection(cx, selection, &catalog, &unreadable)?;
@@ -305,6 +303,14 @@ impl Engine {
             }
             Some(error) => Err(error),
         }
+    }
+}
+
+/// What fails beside the job does not fail it.
+fn warn_of(cx: Context<'_>, result: Result<()>) {
+    if let Err(error) = result {
+        let message = error.report();
+        cx.log.event(Event::Notice { level: Level::Warn, stream: None, message });
     }
 }
 

@@ -95,6 +95,8 @@ impl Notifier {
                         let detail = error.report();
                         let kind = NoticeKind::Hook;
                         ledger.raise(&connection, kind, &message, Some(&detail), clock.now())?;
+                        // It is not there now: others are not kept waiting for its further loads.
+                        return ledger.sent(&hook.name, id);
                     }
                 }
             }
