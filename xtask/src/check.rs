@@ -17,8 +17,9 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("bobbin-duckdb", &["bobbin-core", "bobbin-load"]),
     ("bobbin-postgres", &["bobbin-core", "bobbin-load"]),
     ("bobbin-engine", &["bobbin-core"]),
-    ("bobbin-server", &["bobbin-core", "bobbin-engine"]),
+    ("bobbin-server", &["bobbin-core", "bobbin-engine", "bobbin-import"]),
     ("bobbin-notify", &["bobbin-core", "bobbin-engine"]),
+    ("bobbin-import", &["bobbin-core", "bobbin-singer"]),
     (
         "bobbin",
         &[
@@ -32,6 +33,7 @@ const PICTURE: &[(&str, &[&str])] = &[
             "bobbin-engine",
             "bobbin-server",
             "bobbin-notify",
+            "bobbin-import",
         ],
     ),
     (

@@ -31,6 +31,8 @@ pub enum ErrorKind {
     InvalidData,
     /// A table does not fit the stream and changing it would lose data.
     SchemaConflict,
+    /// Nothing is called that.
+    NotFound,
     /// Someone else changed the same thing, or holds it.
     Conflict,
     /// Asked to stop.
@@ -170,6 +172,7 @@ impl Error {
     pub fn party(&self) -> Party {
         self.0.party.unwrap_or(match self.0.kind {
             ErrorKind::Config
+            | ErrorKind::NotFound
             | ErrorKind::Auth
             | ErrorKind::Permission
             | ErrorKind::Io

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::catalog::Stream;
 use crate::id::StreamName;
 use crate::schema::{Kind, Object, Schema};
@@ -48,7 +50,8 @@ pub struct ColumnRule {
 
 /// What is done to a column's values, other than to leave them as they are. Of several the greatest
 /// holds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Treatment {
     /// Each value becomes a keyed hash of it: equal ones stay equal, in all tables.
     Hash,
@@ -76,7 +79,7 @@ impl Treatment {
 pub const MASK: &str = "***";
 
 /// A name in which `*` stands for any characters, or none.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Pattern(String);
 
 impl Pattern {
@@ -138,12 +141,10 @@ impl Selection {
 
     /// What is done to the fields of a stream.
     pub fn of(&self, stream: &Stream) -> Treated {
-        let automatic =
-            stream.key.iter().chain(&stream.replication_key).chain(&stream.version_fields);
         let rules = self.treatments.iter();
         let rules = rules.filter(|rule| rule.stream.matches(stream.name.as_str()));
         Treated {
-            automatic: automatic.cloned().collect(),
+            automatic: automatic(stream).map(str::to_owned).collect(),
             excluded: self
                 .streams
                 .get(&stream.name)
@@ -165,8 +166,14 @@ impl Selection {
     }
 }
 
+/// The fields of a stream that tell its records or their versions apart: they always stay as they are.
+pub fn automatic(stream: &Stream) -> impl Iterator<Item = &str> {
+    let fields = stream.key.iter().chain(&stream.replication_key).chain(&stream.version_fields);
+    fields.map(String::as_str)
+}
+
 /// What is done to the fields of one stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Treated {
     automatic: Vec<String>,
     excluded: BTreeSet<String>,
@@ -193,6 +200,25 @@ impl Treated {
     /// Whether a field is left out.
     pub fn excludes(&self, path: &str) -> bool {
         self.by(path) >= Some(Treatment::Exclude)
+    }
+
+    /// Whether nothing is done to any field.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.excluded.is_empty()
+    }
+
+    /// Whether values of fields are hashed.
+    pub fn hashes(&self) -> bool {
+        self.rules.iter().any(|(_, treatment)| *treatment == Treatment::Hash)
+    }
+
+    /// Whether what went through this needs none of `other` any more (but for the hashes' key).
+    pub fn covers(&self, other: &Self) -> bool {
+        let stayed = |field: &String| other.is_automatic(field);
+        other.is_empty()
+            || other.rules.iter().all(|rule| self.rules.contains(rule))
+                && other.excluded.is_subset(&self.excluded)
+                && self.automatic.iter().all(stayed)
     }
 
     /// Whether there is a rule for columns, beside explicit choices.
@@ -318,7 +344,13 @@ mod tests {
         assert_eq!(treatment("sms.n"), Some(Treatment::Mask));
         assert_eq!(treatment("sms.email"), Some(Treatment::Drop));
         assert_eq!(treatment("custom.email"), Some(Treatment::Hash));
+        let many = selection.of(&stream);
         selection.treatments.pop();
+        let fewer = selection.of(&stream);
+        assert!(many.covers(&many) && many.covers(&fewer) && !fewer.covers(&many));
+        assert!(fewer.covers(&Treated::default()) && !Treated::default().covers(&fewer));
+        let other_key = selection.of(&Stream { key: vec!["email".into()], ..stream.clone() });
+        assert!(!other_key.covers(&fewer), "the key's values went through nothing");
         let pruned = selection.prune(&stream);
         let kind = |field: &str| pruned.fields.property(field).map(|schema| schema.kind.clone());
         assert_eq!(kind("id"), Some(Kind::Integer));

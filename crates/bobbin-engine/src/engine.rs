@@ -1,5 +1,6 @@
 //! One job from its beginning to its report.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +13,11 @@ use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
 use bobbin_core::report::{Event, JobLog as _, Level};
-use bobbin_core::selection::Selection;
+use bobbin_core::selection::{ColumnRule, Selection, automatic};
 use bobbin_core::state::State;
-use bobbin_core::tap::{Completeness, Context, Discovery, StreamOutcome, SyncRequest, Tap};
+use bobbin_core::tap::{
+    Completeness, Context, Discovery, Output as _, StreamOutcome, SyncRequest, Tap,
+};
 use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::{SignedDuration, Timestamp};
 
@@ -24,8 +27,8 @@ use crate::journal::Journal;
 use crate::ledger::{Ledger, Trigger};
 use crate::load::{GRACE, Loaded, Loading, Rounds};
 use crate::report::{Outcome, Phase, RunReport, TableReport, Tally};
-use crate::spool::{Limits, Spool};
-use crate::treat::Treating;
+use crate::spool::{Limits, Sealed, Spool};
+use crate::treat::{Rules, Treating};
 
 /// Runs jobs. Everything it keeps is below one directory: `ledger.sqlite` and `spool/`.
 #[derive(Clone, Debug)]
@@ -91,6 +94,11 @@ impl Engine {
     fn kept_since(&self, now: Timestamp) -> Timestamp {
         let kept = SignedDuration::from_hours(24 * i64::from(self.keep_days));
         now.checked_sub(kept).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether there is a ledger yet.
+    pub fn has_ledger(&self) -> bool {
+        self.home.join("ledger.sqlite").exists()
     }
 
     /// Opens the ledger.
@@ -168,8 +176,13 @@ impl Engine {
         }
         recorder
             .event(Event::JobEnded { outcome: report.outcome.word(), error: report.error.clone() });
-        ledger.end(&report)?;
-        warn_of(Context { log: &recorder, ..outside }, ledger.take_stock(&report));
+        // It ran, whatever the ledger says of it.
+        let told = Context { log: &recorder, ..outside };
+        if let Err(error) = ledger.end(&report) {
+            report.notices.push(error.report());
+            warn_of(told, Err(error));
+        }
+        warn_of(told, ledger.take_stock(&report));
         Ok(report)
     }
 
@@ -187,10 +200,12 @@ impl Engine {
         let rounds = Rounds { records: rows, ..self.rounds };
         // A stop leaves the loader time for what is extracted.
         let patience = Cancel::new();
+        let treating = Rules::of(selection)?;
         let loading_cx = Context { cancel: &patience, ..cx };
         let mut loader = destination.open(&loading_cx, schema, job).map_err(destinations)?;
         let journal = Journal::new(cx, ledger, connection, job)?;
-        let recovered = resume(cx, &mut *loader, spool, (rounds, selection), &journal, ends)?;
+        let rules = (rounds, selection, &*treating);
+        let recovered = resume(cx, &mut *loader, spool, rules, &journal, ends)?;
         let state = recovered.state.unwrap_or_default();
         if state == State::default()
             && ledger.state(connection)?.is_some_and(|kept| kept != State::default())
@@ -214,16 +229,13 @@ impl Engine {
             reached: None,
         }));
         let first_sequence = sequence_after(cx.clock.now(), recovered.sequence);
-        let mut writer = spool.writer(
+        let writer = spool.writer(
             job,
             first_sequence,
             Limits { records: rows, ..self.limits },
             state.clone(),
+            Arc::clone(&treating),
         )?;
-        for stream in &catalog.streams {
-            // So that a state after which nothing came finds a stream to travel with.
-            bobbin_core::tap::Output::schema(&mut writer, &selection.prune(stream))?;
-        }
         let held_bytes = Arc::clone(&writer.held_bytes);
         let flags = extract::Loading::default();
         let (announce, sealed) = mpsc::channel();
@@ -240,8 +252,11 @@ impl Engine {
             let watched = watch.spawn_scoped(scope, || wear_out(cx.cancel, &done, &patience));
             let extraction =
                 std::thread::Builder::new().name("extract".into()).spawn_scoped(scope, move || {
-                    let outcomes = Treating::new(&mut spooling, selection)
-                        .and_then(|mut out| tap.sync(&cx, &sync_request, &mut out));
+                    let mut out = Treating::new(&mut spooling, &treating);
+                    // So that a state after which nothing came finds a stream to travel with.
+                    let mut streams = sync_request.catalog.streams.iter();
+                    let announced = streams.try_for_each(|stream| out.schema(stream));
+                    let outcomes = announced.and_then(|()| tap.sync(&cx, &sync_request, &mut out));
                     let sealed = spooling.finish();
                     // Dropping the spooling closes the channel: the loader then ends too.
                     drop(spooling);
@@ -267,6 +282,7 @@ impl Engine {
         });
         let now_loaded = loading.loaded;
         ends.loaded.absorb(now_loaded);
+        journal.catch_up();
         let mut error = None;
         match extracted {
             Ok(outcomes) => ends.outcomes.extend(outcomes),
@@ -339,10 +355,14 @@ fn destinations(error: Error) -> Error {
     error.of(Party::Destination)
 }
 
+/// Columns that a warning names one by one.
+const MOST_NAMED: usize = 10;
+
 /// A choice that names nothing would be a table silently missing, or a column silently kept.
 ///
 /// # Errors
-/// Of kind `Config` for a table that there is not; a column may come yet, and is told as a warning.
+/// Of kind `Config` for a table that there is not, or for a rule on a column that has to stay as it is;
+/// a column may come yet, and is told as a warning.
 pub fn verify_selection(
     cx: Context<'_>,
     selection: &Selection,
@@ -365,6 +385,14 @@ pub fn verify_selection(
     };
     for (name, choice) in &selection.streams {
         let Some(stream) = there(name)? else { continue };
+        for path in choice.excluded.iter().filter(|path| automatic(stream).any(|key| key == *path))
+        {
+            let message = format!(
+                "`{name}.{path}` is excluded, but stays: it tells the table's records or their versions \
+                 apart"
+            );
+            warn(Some(name), message);
+        }
         for path in choice.excluded.iter().filter(|path| !stream.fields.has(path)) {
             let message = format!(
                 "`{name}.{path}` is excluded, but no such column is known (it stays excluded if it \
@@ -382,6 +410,7 @@ pub fn verify_selection(
         if !rule.stream.is_open() && there(&rule.stream.as_str().into())?.is_none() {
             continue;
         }
+        verify_rule(rule, selection, catalog, &warn)?;
         let mut streams =
             catalog.streams.iter().filter(|stream| rule.stream.matches(stream.name.as_str()));
         if !streams.any(|stream| stream.fields.any_path(&mut |path| rule.path.matches(path))) {
@@ -398,12 +427,54 @@ pub fn verify_selection(
     Ok(())
 }
 
+/// What tells records or their versions apart stays as it is, whatever a rule says.
+fn verify_rule(
+    rule: &ColumnRule,
+    selection: &Selection,
+    catalog: &Catalog,
+    warn: &dyn Fn(Option<&StreamName>, String),
+) -> Result<()> {
+    let chosen = catalog.streams.iter().filter(|stream| selection.contains(&stream.name));
+    let streams = chosen.filter(|stream| rule.stream.matches(stream.name.as_str()));
+    let kept: BTreeSet<String> = streams
+        .flat_map(|stream| {
+            let fields = automatic(stream).filter(|field| rule.path.matches(field));
+            fields.map(|field| format!("{}.{field}", stream.name))
+        })
+        .collect();
+    let Some(first) = kept.first() else { return Ok(()) };
+    let done = rule.treatment.done();
+    if !rule.stream.is_open() && !rule.path.is_open() {
+        return Err(Error::config(format!(
+            "`{first}` cannot be {done}: it tells the table's records or their versions apart"
+        ))
+        .hint(
+            "take the rule out, or exclude the whole table if its values must not be in the \
+             destination",
+        ));
+    }
+    let mut names: Vec<&str> = kept.iter().take(MOST_NAMED).map(String::as_str).collect();
+    let more = format!("and {} more", kept.len() - names.len());
+    if kept.len() > names.len() {
+        names.push(&more);
+    }
+    let message = format!(
+        "`{}.{}` is to be {done}, but these columns stay readable, because they tell records or their \
+         versions apart: {}",
+        rule.stream.as_str(),
+        rule.path.as_str(),
+        names.join(", ")
+    );
+    warn(None, message);
+    Ok(())
+}
+
 /// Loads what earlier jobs had sealed and not loaded; gives what the destination then holds.
 pub(crate) fn resume(
     cx: Context<'_>,
     loader: &mut dyn Loader,
     spool: &Spool,
-    (rounds, selection): (Rounds, &Selection),
+    (rounds, selection, rules): (Rounds, &Selection, &Rules),
     journal: &Journal<'_>,
     ends: &mut Ends,
 ) -> Result<Recovered> {
@@ -427,17 +498,23 @@ pub(crate) fn resume(
             ),
         });
     }
-    let mut resumed = 0;
+    let is_durable = |sealed: &Sealed| recovered.segments.contains(&sealed.segment.id);
+    let (durable, left): (Vec<_>, Vec<_>) = leftovers.sealed.into_iter().partition(is_durable);
+    // Before others are loaded: what is written down of those makes the ledger forget these.
+    warn_of(cx, journal.made_up(&durable, recovered.state.as_ref()));
+    for sealed in &durable {
+        spool.release(sealed)?;
+    }
+    loading.rules = Some(rules);
+    let (mut resumed, mut treated) = (0, 0);
     let mut current = recovered.state.clone().unwrap_or_default();
-    for mut sealed in leftovers.sealed {
+    for mut sealed in left {
         cx.cancel.check()?;
-        if recovered.segments.contains(&sealed.segment.id) {
-            spool.release(&sealed)?;
-        } else {
-            resumed += 1;
-            sealed.fit(&mut current);
-            loading.add(sealed)?;
-        }
+        resumed += 1;
+        treated += u64::from(rules.again(&sealed.stream, sealed.passed.as_ref()).is_some());
+        sealed.stream = selection.prune(&sealed.stream);
+        sealed.fit(&mut current);
+        loading.add(sealed)?;
     }
     loading.commit()?;
     // What a damaged leftover held is extracted again by this very job.
@@ -449,6 +526,16 @@ pub(crate) fn resume(
             level: Level::Info,
             stream: None,
             message: format!("loaded {resumed} segments that an earlier job had extracted"),
+        });
+    }
+    if treated > 0 {
+        cx.log.event(Event::Notice {
+            level: Level::Info,
+            stream: None,
+            message: format!(
+                "{treated} of them were extracted under other rules for columns: those of now were \
+                 applied before they were loaded"
+            ),
         });
     }
     spool.sweep()?;

@@ -3,6 +3,7 @@
 //!
 //! Recording never breaks a job: a log that cannot be written is given up, the job goes on.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -114,7 +115,7 @@ pub fn open(home: &Path, connection: &ConnectionId, job: &JobId) -> Result<File>
     let path = path(home, connection, &name);
     File::open(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            Error::new(ErrorKind::Config, format!("there is no log of job `{job}`"))
+            Error::new(ErrorKind::NotFound, format!("there is no log of job `{job}`"))
                 .with("path", path.display())
                 .hint("logs are kept for `keep_days`; `bobbin logs --list` lists those there are")
         }
@@ -143,7 +144,24 @@ pub fn line(text: &str) -> Option<String> {
     let at: Timestamp = event["at"].as_str()?.parse().ok()?;
     let (place, level, message) = told(&event)?;
     let at = at.strftime("%Y-%m-%d %H:%M:%S,%3f");
-    Some(format!("{at}Z {place:>6} - {level} {}", message.replace('\n', " | ")))
+    Some(format!("{at}Z {place:>6} - {level} {}", printable(&message.replace('\n', " | "))))
+}
+
+/// Text as a terminal may get it: what would move its cursor, change its colours or turn the order of
+/// letters round is shown and not done. Line breaks and tabs stay.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let acts = |c: char| {
+        (c.is_control() && c != '\t' && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if acts(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
 }
 
 fn told(event: &Value) -> Option<(&'static str, &'static str, String)> {
@@ -271,6 +289,12 @@ mod tests {
                 r#"{"at":"2026-05-01T16:44:41Z","event":"job_ended","outcome":"failed","error":"no\n  hint: yes"}"#
             ),
             "2026-05-01 16:44:41,000Z   main - CRITICAL failed: no |   hint: yes"
+        );
+        assert_eq!(
+            told(
+                r#"{"at":"2026-05-01T16:44:41Z","event":"notice","level":"warn","stream":null,"message":"\u001b[2Ja\tb\r\u0007\u009b1m\u202e\n\u007f"}"#
+            ),
+            "2026-05-01 16:44:41,000Z   main - WARNING \\u{1b}[2Ja\tb\\r\\u{7}\\u{9b}1m\\u{202e} | \\u{7f}"
         );
         assert_eq!(line("no JSON"), None);
         assert_eq!(line("{}"), None);

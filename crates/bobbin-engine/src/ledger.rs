@@ -15,158 +15,23 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::report::RunReport;
 
-/// Migrations in order; the ledger's version is how many were applied.
-const MIGRATIONS: &[&str] = &[
-    "
-    CREATE TABLE jobs (
-        connection TEXT NOT NULL,
-        id TEXT NOT NULL,
-        started TEXT NOT NULL,
-        ended TEXT,
-        outcome TEXT,
-        report TEXT,
-        PRIMARY KEY (connection, id)
-    ) STRICT;
-    CREATE TABLE states (
-        connection TEXT PRIMARY KEY,
-        version INTEGER NOT NULL,
-        state TEXT NOT NULL,
-        saved TEXT NOT NULL
-    ) STRICT;
-",
-    "
-    ALTER TABLE jobs ADD COLUMN trigger TEXT NOT NULL DEFAULT 'manual';
-    CREATE TABLE schedules (
-        connection TEXT PRIMARY KEY,
-        base TEXT NOT NULL,
-        decided TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE slots (
-        connection TEXT NOT NULL,
-        slot TEXT NOT NULL,
-        last TEXT NOT NULL,
-        count INTEGER NOT NULL,
-        outcome TEXT NOT NULL,
-        reason TEXT,
-        job TEXT,
-        decided TEXT NOT NULL,
-        PRIMARY KEY (connection, slot)
-    ) STRICT;
-",
-    "
-    ALTER TABLE schedules ADD COLUMN paused TEXT;
-",
-    "
-    CREATE TABLE loads (
-        id INTEGER PRIMARY KEY,
-        connection TEXT NOT NULL,
-        job TEXT NOT NULL,
-        stream TEXT NOT NULL,
-        started TEXT NOT NULL,
-        ended TEXT NOT NULL,
-        rows INTEGER NOT NULL,
-        unchanged INTEGER NOT NULL,
-        rejected INTEGER NOT NULL,
-        removed INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        replication_key TEXT,
-        bookmark TEXT,
-        extracted TEXT,
-        subtables TEXT,
-        changes TEXT,
-        error TEXT
-    ) STRICT;
-    CREATE INDEX loads_of_table ON loads (connection, stream, id);
-    CREATE INDEX loads_of_connection ON loads (connection, ended);
-    CREATE INDEX loads_by_age ON loads (ended);
-    CREATE TABLE loaded_tables (
-        connection TEXT NOT NULL,
-        stream TEXT NOT NULL,
-        replication_key TEXT,
-        bookmark TEXT,
-        extracted TEXT,
-        loaded TEXT,
-        error TEXT,
-        PRIMARY KEY (connection, stream)
-    ) STRICT;
-    CREATE TABLE loaded_rows (
-        connection TEXT NOT NULL,
-        day TEXT NOT NULL,
-        stream TEXT NOT NULL,
-        subtable TEXT NOT NULL,
-        rows INTEGER NOT NULL,
-        PRIMARY KEY (connection, day, stream, subtable)
-    ) STRICT;
-",
-    "
-    ALTER TABLE loads ADD COLUMN table_name TEXT;
-    ALTER TABLE loads ADD COLUMN version INTEGER;
-    ALTER TABLE loads ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;
-    CREATE TABLE notices (
-        id INTEGER PRIMARY KEY,
-        connection TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        message TEXT NOT NULL,
-        detail TEXT,
-        raised TEXT NOT NULL,
-        seen TEXT NOT NULL,
-        times INTEGER NOT NULL,
-        dismissed TEXT,
-        recovered TEXT
-    ) STRICT;
-    CREATE UNIQUE INDEX notices_that_are_so ON notices (connection, kind) WHERE recovered IS NULL;
-    CREATE TABLE tellings (
-        channel TEXT NOT NULL,
-        notice INTEGER NOT NULL,
-        what TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        tried TEXT NOT NULL,
-        next TEXT NOT NULL,
-        done INTEGER NOT NULL,
-        error TEXT,
-        PRIMARY KEY (channel, notice, what)
-    ) STRICT;
-    CREATE TABLE hooks (
-        hook TEXT PRIMARY KEY,
-        sent INTEGER NOT NULL
-    ) STRICT;
-",
-    "
-    CREATE INDEX loads_in_order ON loads (connection, id);
-    CREATE TABLE numbers (
-        id INTEGER PRIMARY KEY,
-        kind TEXT NOT NULL,
-        name TEXT NOT NULL,
-        made TEXT NOT NULL,
-        UNIQUE (kind, name)
-    ) STRICT;
-    CREATE TABLE keys (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        description TEXT NOT NULL,
-        role TEXT NOT NULL,
-        hash TEXT NOT NULL UNIQUE,
-        ending TEXT NOT NULL,
-        made TEXT NOT NULL,
-        disabled TEXT
-    ) STRICT;
-    CREATE TABLE catalogs (
-        connection TEXT PRIMARY KEY,
-        streams TEXT NOT NULL,
-        unreadable TEXT NOT NULL,
-        seen TEXT NOT NULL
-    ) STRICT;
-",
-];
-
+mod checks;
+mod hooks;
 mod keys;
 mod loads;
+mod migrations;
 mod notices;
 mod slots;
+mod store;
 
+use migrations::MIGRATIONS;
+
+pub use checks::{Checked, Side};
 pub use keys::{Key, MOST_KEYS, Role};
 pub use loads::{Load, LoadedTable, PERIOD_DAYS, Rows};
 pub use notices::{Notice, NoticeKind, Telling};
 pub use slots::{Kept, SlotOutcome, SlotRow};
+pub use store::{Removed, Stored, Thing};
 
 /// An open ledger.
 #[derive(Debug)]
@@ -259,13 +124,7 @@ impl Ledger {
     ) -> Result<()> {
         let failed = |error| self.error("cannot note the job's beginning", error);
         let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
-        transaction
-            .execute(
-                "UPDATE jobs SET ended = ?2, outcome = 'abrupt'
-                 WHERE connection = ?1 AND ended IS NULL",
-                params![connection.as_str(), now.to_string()],
-            )
-            .map_err(failed)?;
+        self.end_abruptly(connection, now)?;
         transaction
             .execute(
                 "INSERT INTO jobs (id, connection, started, trigger) VALUES (?1, ?2, ?3, ?4)",
@@ -281,6 +140,30 @@ impl Ledger {
                 .map_err(failed)?;
         }
         transaction.commit().map_err(failed)
+    }
+
+    /// The connections with a job that has not ended: it runs, or its process is gone.
+    pub(crate) fn unended(&self) -> Result<Vec<ConnectionId>> {
+        let failed = |error| self.error("cannot read the jobs", error);
+        let mut statement = self
+            .sqlite
+            .prepare("SELECT DISTINCT connection FROM jobs WHERE ended IS NULL")
+            .map_err(failed)?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+        rows.map(|row| Ok(row.map_err(failed)?.into())).collect()
+    }
+
+    /// Ends the jobs of a connection that have not ended. The caller holds the connection's lock, so they
+    /// never will.
+    pub(crate) fn end_abruptly(&self, connection: &ConnectionId, now: Timestamp) -> Result<()> {
+        self.sqlite
+            .execute(
+                "UPDATE jobs SET ended = ?2, outcome = 'abrupt'
+                 WHERE connection = ?1 AND ended IS NULL",
+                params![connection.as_str(), now.to_string()],
+            )
+            .map_err(|error| self.error("cannot note a job's end", error))?;
+        Ok(())
     }
 
     /// Notes how a job ended.
@@ -360,10 +243,6 @@ impl Ledger {
         state: &State,
         now: Timestamp,
     ) -> Result<()> {
-        self.put_state(connection, state, now)
-    }
-
-    fn put_state(&self, connection: &ConnectionId, state: &State, now: Timestamp) -> Result<()> {
         let text = serde_json::to_string(state)
             .map_err(|error| Error::bug("cannot write a state as JSON").caused_by(error))?;
         self.sqlite
@@ -378,7 +257,7 @@ impl Ledger {
     }
 
     /// Keeps what a source had to offer (F-06).
-    pub(crate) fn save_catalog(
+    pub fn save_catalog(
         &self,
         connection: &ConnectionId,
         found: &Discovery,
@@ -473,6 +352,19 @@ impl Ledger {
         rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
+    /// Does all of `act` or, on an error, none of it; `what` could not be done then. Within another one it is
+    /// a part of that.
+    pub(crate) fn atomically<T>(&self, what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !self.sqlite.is_autocommit() {
+            return act();
+        }
+        let failed = |error| self.error(what, error);
+        let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
+        let done = act()?;
+        transaction.commit().map_err(failed)?;
+        Ok(done)
+    }
+
     fn error(&self, what: &str, error: rusqlite::Error) -> Error {
         ledger_error(what, error, Path::new(self.sqlite.path().unwrap_or("?")))
     }
@@ -562,5 +454,50 @@ mod tests {
             assert!(ledger.loads(&"c".into(), None, None, 10).unwrap().is_empty());
             assert!(!ledger.is_paused(&"c".into()).unwrap());
         }
+    }
+
+    /// A ledger in which numbers were given twice already is mended: the next load comes after all that
+    /// any hook was sent, and a hook's notice is its own.
+    #[test]
+    fn hooks_of_an_earlier_version_go_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.sqlite");
+        let sqlite = Connection::open(&path).unwrap();
+        for migration in &MIGRATIONS[..7] {
+            sqlite.execute_batch(migration).unwrap();
+        }
+        sqlite
+            .execute_batch(
+                "INSERT INTO loads (id, connection, job, stream, started, ended, rows, unchanged, rejected,
+                                    removed, bytes, table_name, replaced)
+                 VALUES (3, 'c', 'j', 's', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', 1, 2, 3, 4, 5,
+                         't', 1);
+                 INSERT INTO hooks VALUES ('dbt', 40);
+                 INSERT INTO notices (id, connection, kind, message, raised, seen, times)
+                 VALUES (8, 'c', 'hook', 'the post-load hook `dbt` could not be told of a load of `s`',
+                         '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', 1),
+                        (9, 'c', 'stale', 'old', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', 7);
+                 INSERT INTO tellings VALUES ('chat', 12, 'raised', 1, '2026', '2026', 1, NULL);",
+            )
+            .unwrap();
+        sqlite.pragma_update(None, "user_version", 7).unwrap();
+        drop(sqlite);
+        let ledger = Ledger::open(&path).unwrap();
+        let (c, now) = ("c".into(), Timestamp::UNIX_EPOCH);
+        let (id, load) = ledger.loads(&c, None, None, 10).unwrap().remove(0);
+        assert_eq!((id, load.table.as_str(), load.rows, load.bytes), (3, "t", 1, 5));
+        ledger.loaded(&c, &load, None).unwrap();
+        assert_eq!(ledger.unsent("dbt", 10, now).unwrap()[0].0, 41);
+        ledger.raise(&c, NoticeKind::Rejected, "new", None, now).unwrap();
+        assert_eq!(
+            ledger.notices(false, 1).unwrap()[0].id,
+            13,
+            "whom 12 was told is not whom 13 was"
+        );
+        ledger.recover_hook(&c, "other", now).unwrap();
+        assert_eq!(ledger.notices(false, 10).unwrap().len(), 3);
+        ledger.recover_hook(&c, "dbt", now).unwrap();
+        let left = ledger.notices(false, 10).unwrap();
+        assert_eq!((left.len(), left[1].times), (2, 7));
     }
 }

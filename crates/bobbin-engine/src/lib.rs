@@ -12,6 +12,7 @@ pub mod reset;
 pub mod service;
 pub mod spool;
 pub mod timetable;
+pub mod vault;
 
 mod extract;
 mod journal;

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use crate::journal::Journal;
 use crate::ledger::Load;
 use crate::spool::{Sealed, SegmentReader, Spool};
+use crate::treat::Rules;
 
 /// When a round is committed.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +77,8 @@ pub(crate) struct Loading<'a> {
     pub(crate) rounds: Rounds,
     pub(crate) held_bytes: Option<&'a AtomicU64>,
     pub(crate) journal: &'a Journal<'a>,
+    /// What lines must have gone through; none where they were written under the rules of now.
+    pub(crate) rules: Option<&'a Rules>,
     pub(crate) loaded: Loaded,
     round: Vec<(Sealed, Receipt)>,
     round_weight: u64,
@@ -109,6 +112,7 @@ impl<'a> Loading<'a> {
             rounds,
             held_bytes: None,
             journal,
+            rules: None,
             loaded: Loaded::default(),
             round: Vec::new(),
             round_weight: 0,
@@ -169,7 +173,13 @@ impl<'a> Loading<'a> {
     fn load(&mut self, mut sealed: Sealed, attempt: u32) -> Result<()> {
         sealed.segment.activates &= !self.damaged.contains(&sealed.segment.stream);
         let mut reader = SegmentReader::open(&sealed)?;
-        match self.loader.load(&sealed.stream, &sealed.segment, &mut reader) {
+        let (stream, segment) = (&sealed.stream, &sealed.segment);
+        let again = self.rules.and_then(|rules| rules.again(stream, sealed.passed.as_ref()));
+        let loaded = match again {
+            None => self.loader.load(stream, segment, &mut reader),
+            Some(mut again) => self.loader.load(stream, segment, &mut again.reader(&mut reader)),
+        };
+        match loaded {
             Ok(receipt) => {
                 let told = receipt.loaded + receipt.superseded + receipt.rejected;
                 let held = sealed.segment.records + sealed.segment.rejected;
@@ -291,7 +301,8 @@ impl<'a> Loading<'a> {
             let mut load = self.told(&sealed.stream, sum, bytes);
             load.version = round.iter().rev().find_map(|(sealed, _)| sealed.segment.version);
             load.replaced = round.iter().any(|(sealed, _)| sealed.segment.activates);
-            self.journal.loaded(&load, state.as_ref())?;
+            let segments = round.iter().map(|(sealed, _)| sealed.segment.id.clone()).collect();
+            self.journal.loaded(load, segments, state.as_ref());
         }
         crash::point("state-saved");
         for (sealed, _) in round {

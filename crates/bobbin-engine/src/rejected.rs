@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::spool::Spool;
+use crate::treat::{Again, Rules};
 
 /// Records of one round. None is longer than 64 KiB, which bounds the memory.
 const ROUND: u64 = 500;
@@ -77,6 +78,7 @@ impl Engine {
         if let Some(table) = request.table {
             streams = vec![stream_of(&streams, table)?];
         }
+        let rules = Rules::of(request.selection)?;
         let started = cx.clock.now();
         let job = JobId::from(started.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
         let destinations = |error: Error| error.of(Party::Destination);
@@ -97,7 +99,9 @@ impl Engine {
                 });
                 continue;
             }
-            let retried = retry.stream(&request.selection.prune(stream)).map_err(destinations)?;
+            let again = rules.again(stream, None);
+            let stream = request.selection.prune(stream);
+            let retried = retry.stream(&stream, again).map_err(destinations)?;
             if retried.tried > 0 || retried.stopped.is_some() {
                 all.push(retried);
             }
@@ -138,13 +142,14 @@ struct Retry<'a> {
 }
 
 impl Retry<'_> {
-    fn stream(&mut self, stream: &Stream) -> Result<Retried> {
+    /// What was set aside may be from before the rules of now: `again` is what those do.
+    fn stream(&mut self, stream: &Stream, mut again: Option<Again<'_>>) -> Result<Retried> {
         let mut retried = Retried::of(stream);
         // Even with a clock that is set back nothing is tried twice.
         let mut all = None;
         while all.is_none_or(|all| retried.tried < all) {
             self.cx.cancel.check()?;
-            match self.round(stream, &mut retried) {
+            match self.round(stream, again.as_mut(), &mut retried) {
                 Ok((0, _)) => break,
                 Ok((tried, left)) => {
                     all.get_or_insert(tried + left);
@@ -163,8 +168,21 @@ impl Retry<'_> {
     }
 
     /// One transaction: gives how many records it tried, and how many are left.
-    fn round(&mut self, stream: &Stream, retried: &mut Retried) -> Result<(u64, u64)> {
-        let taken = self.loader.take_rejected(stream, self.started, ROUND)?;
+    fn round(
+        &mut self,
+        stream: &Stream,
+        again: Option<&mut Again<'_>>,
+        retried: &mut Retried,
+    ) -> Result<(u64, u64)> {
+        let mut taken = self.loader.take_rejected(stream, self.started, ROUND)?;
+        if let Some(again) = again {
+            taken.lines = again.lines(&taken.lines).map_err(|error| {
+                Error::new(ErrorKind::InvalidData, "a record set aside cannot be read any more")
+                    .with("stream", &stream.name)
+                    .hint("its text was altered: delete it, or take the rules for columns out")
+                    .caused_by(error)
+            })?;
+        }
         if taken.records == 0 {
             self.loader.rollback()?;
             return Ok((0, 0));

@@ -11,6 +11,7 @@ use crate::engine::{Ends, Engine, resume};
 use crate::journal::Journal;
 use crate::load::Rounds;
 use crate::spool::Spool;
+use crate::treat::Rules;
 
 /// What to read again.
 pub struct ResetRequest<'a> {
@@ -45,8 +46,10 @@ impl Engine {
         let rounds =
             Rounds { records: request.destination.rows_per_commit().max(1), ..self.rounds };
         let mut ends = Ends::default();
-        let recovered =
-            resume(cx, &mut *loader, &spool, (rounds, request.selection), &journal, &mut ends)?;
+        let rules = Rules::of(request.selection)?;
+        let rules = (rounds, request.selection, &*rules);
+        let recovered = resume(cx, &mut *loader, &spool, rules, &journal, &mut ends)?;
+        journal.catch_up();
         let Some(mut state) = recovered.state else { return Ok(Vec::new()) };
         let gone: Vec<StreamName> = if request.streams.is_empty() {
             std::mem::take(&mut state).bookmarks.into_keys().collect()
@@ -62,7 +65,7 @@ impl Engine {
             request.streams.to_vec()
         };
         loader.commit(Some(&state)).map_err(destinations)?;
-        journal.saved(&state)?;
+        journal.saved(&state);
         loader.finish().map_err(destinations)?;
         Ok(gone)
     }

@@ -4,9 +4,12 @@
 //! One thread decides ([`Timetable`]); each job has a thread of its own. A decision is in the ledger
 //! before anything is done about it, so a slot leaves a trace even when the process dies at once.
 
+mod answer;
+mod control;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,7 +23,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::Engine;
 use crate::ledger::{Ledger, NoticeKind, SlotOutcome, SlotRow, Trigger};
 use crate::report::RunReport;
+use crate::spool::Spool;
 use crate::timetable::{Decision, Late, Missed, Overlap, Plan, Timetable};
+
+pub use control::{Control, Inbox, Seen, control};
+
+use control::Message;
 
 /// Runs the jobs of connections; the program knows what they are made of.
 pub trait Runner: Send + Sync {
@@ -40,6 +48,11 @@ pub trait Runner: Send + Sync {
 pub trait Watcher: Send + Sync {
     /// Something happened.
     fn happened(&self, at: Timestamp, connection: &ConnectionId, what: Happening<'_>);
+
+    /// Something could not be written down that no slot and no job hangs on; the service goes on.
+    fn warned(&self, at: Timestamp, connection: Option<&ConnectionId>, error: &Error) {
+        let _ = (at, connection, error);
+    }
 }
 
 /// What a service does.
@@ -113,106 +126,6 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
-/// What the deciding thread hears.
-enum Message {
-    Ended(Box<Ended>),
-    Asked(Question),
-}
-
-/// What somebody asks of a running service, and where the answer goes.
-enum Question {
-    Run(ConnectionId, Sender<Result<()>>),
-    Stop(ConnectionId, Sender<Result<()>>),
-    Pause(ConnectionId, bool, Sender<Result<()>>),
-    Declare(Box<Scheduled>, Sender<Result<()>>),
-    Withdraw(ConnectionId, Sender<Result<()>>),
-    Look(Sender<Vec<Seen>>),
-}
-
-/// A connection as the service sees it now.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// Which.
-    pub connection: ConnectionId,
-    /// The rule of its schedule.
-    pub schedule: Schedule,
-    /// When its next job is due; none while it is paused.
-    pub next: Option<Timestamp>,
-    /// Whether somebody paused it.
-    pub paused: bool,
-    /// Since when a job of it is running.
-    pub running_since: Option<Timestamp>,
-    /// Whether a job of it waits for its turn.
-    pub waiting: bool,
-}
-
-/// Asks a running service; clones ask the same one. A service that has ended refuses everything.
-#[derive(Clone)]
-pub struct Control {
-    messages: Sender<Message>,
-}
-
-/// Where a service hears what is asked.
-pub struct Inbox {
-    messages: Sender<Message>,
-    heard: Receiver<Message>,
-}
-
-/// The two ends.
-pub fn control() -> (Control, Inbox) {
-    let (messages, heard) = channel();
-    (Control { messages: messages.clone() }, Inbox { messages, heard })
-}
-
-/// How long an answer may take; the deciding thread never waits for anything long.
-const ANSWER: Duration = Duration::from_secs(10);
-
-impl Control {
-    /// Starts a job now, paused or not (F-27).
-    ///
-    /// # Errors
-    /// Of kind `Conflict` while one is running or waiting (F-26), `Config` for a connection there is not.
-    pub fn run(&self, connection: &ConnectionId) -> Result<()> {
-        self.ask(|answer| Question::Run(connection.clone(), answer))?
-    }
-
-    /// Ends the running job in order: what was extracted is loaded (F-28).
-    ///
-    /// # Errors
-    /// Of kind `Conflict` when none is running.
-    pub fn stop(&self, connection: &ConnectionId) -> Result<()> {
-        self.ask(|answer| Question::Stop(connection.clone(), answer))?
-    }
-
-    /// Pauses the schedule, or goes on with it from now; what runs is left alone (F-08).
-    pub fn pause(&self, connection: &ConnectionId, paused: bool) -> Result<()> {
-        self.ask(|answer| Question::Pause(connection.clone(), paused, answer))?
-    }
-
-    /// Schedules a connection from now on, in place of what was said of it before. What runs is left
-    /// alone, and a pause stays.
-    pub fn declare(&self, scheduled: Scheduled) -> Result<()> {
-        self.ask(|answer| Question::Declare(Box::new(scheduled), answer))?
-    }
-
-    /// Schedules a connection no more. A job of it that runs goes on to its end.
-    pub fn withdraw(&self, connection: &ConnectionId) -> Result<()> {
-        self.ask(|answer| Question::Withdraw(connection.clone(), answer))?
-    }
-
-    /// All connections.
-    pub fn look(&self) -> Result<Vec<Seen>> {
-        self.ask(Question::Look)
-    }
-
-    fn ask<T>(&self, question: impl FnOnce(Sender<T>) -> Question) -> Result<T> {
-        let gone = || Error::new(ErrorKind::Unavailable, "the service is stopping");
-        let (answer, answered) = channel();
-        self.messages.send(Message::Asked(question(answer))).map_err(|_| gone())?;
-        answered.recv_timeout(ANSWER).map_err(|_| gone())
-    }
-}
-
 /// The state of one [`Service::run`].
 struct Round<'a> {
     service: &'a Service,
@@ -227,6 +140,8 @@ struct Round<'a> {
     ticked: Timestamp,
     /// When that was last written down.
     settled: Option<Instant>,
+    /// Whether it was told that it cannot be.
+    unsettled: bool,
     /// When tables were last looked at that may be old.
     looked: Timestamp,
 }
@@ -250,10 +165,14 @@ impl Service {
             messages,
             ticked: Timestamp::MIN,
             settled: None,
+            unsettled: false,
             looked: Timestamp::UNIX_EPOCH,
         };
+        round.end_abandoned();
         for scheduled in connections {
-            round.schedule(scheduled)?;
+            let now = self.clock.now();
+            let planned = round.prepare(scheduled, now)?;
+            round.install(planned, now);
         }
         let decided = round.go_on(&heard, stop);
         let stopped = round.wind_up(&heard);
@@ -262,35 +181,29 @@ impl Service {
 }
 
 impl Round<'_> {
-    fn schedule(&mut self, scheduled: &Scheduled) -> Result<()> {
-        let now = self.service.clock.now();
-        let kept = self.ledger.schedule(&scheduled.connection, now)?;
-        let mut scheduled = scheduled.clone();
-        scheduled.paused |= kept.paused;
-        self.plan(&scheduled, kept.base, kept.decided);
-        if let Some(slot) = self.ledger.unstarted(&scheduled.connection)? {
-            self.make_up(&scheduled, slot, now)?;
+    fn warn(&self, connection: Option<&ConnectionId>, result: Result<()>) {
+        if let Err(error) = result {
+            self.service.watcher.warned(self.service.clock.now(), connection, &error);
         }
-        self.scheduled.insert(scheduled.connection.clone(), (scheduled, kept.base));
-        Ok(())
     }
 
-    /// A slot whose job never began, because the process died before.
-    fn make_up(&mut self, scheduled: &Scheduled, slot: Timestamp, now: Timestamp) -> Result<()> {
-        let runs = scheduled.missed == Missed::RunOnce && !scheduled.paused;
-        let (outcome, reason) = if runs {
-            (SlotOutcome::Started, "late: bobbin ended before its turn came")
-        } else {
-            (SlotOutcome::Missed, "bobbin ended before its turn came")
+    /// Ends the jobs of processes that are gone, so that nothing seems to run for ever.
+    fn end_abandoned(&self) {
+        let now = self.service.clock.now();
+        let connections = match self.ledger.unended() {
+            Ok(connections) => connections,
+            Err(error) => return self.warn(None, Err(error)),
         };
-        let row = SlotRow { outcome, ..skipped(slot, reason.to_owned(), now) };
-        self.ledger.decide(&scheduled.connection, &row)?;
-        self.service.watcher.happened(now, &scheduled.connection, Happening::Slot(&row));
-        if runs {
-            self.timetable.began(&scheduled.connection);
-            self.waiting.push_back((scheduled.connection.clone(), Trigger::Slot(slot)));
+        for connection in connections {
+            let spool = self.service.engine.home().join("spool");
+            let ended = match Spool::open(&spool, &connection) {
+                Ok(_lock) => self.ledger.end_abruptly(&connection, now),
+                // It does run.
+                Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+                Err(error) => Err(error),
+            };
+            self.warn(Some(&connection), ended);
         }
-        Ok(())
     }
 
     fn plan(&mut self, scheduled: &Scheduled, base: Timestamp, decided: Timestamp) {
@@ -307,27 +220,22 @@ impl Round<'_> {
     fn go_on(&mut self, heard: &Receiver<Message>, stop: &Cancel) -> Result<()> {
         while !stop.is_cancelled() {
             let now = self.service.clock.now();
-            for decision in self.timetable.tick(now) {
-                self.take(decision, now)?;
-            }
-            self.ticked = now;
-            if self.settled.is_none_or(|settled| settled.elapsed() >= SETTLE) {
-                // So that a crash makes nothing of a pause look missed.
-                self.ledger.settle(now)?;
-                self.settled = Some(Instant::now());
-            }
-            self.look_for_stale(now)?;
+            self.tick(now)?;
+            self.settle(now);
+            self.look_for_stale(now);
             self.start_waiting(now)?;
             self.stop_what_takes_too_long(now);
             let until = self.timetable.wake().map(|wake| wake.duration_since(now));
             let wait = until.map_or(WATCH, |until| self.service.clock.real(until).min(WATCH));
             match heard.recv_timeout(wait.max(Duration::from_millis(1))) {
-                Ok(Message::Asked(question)) => self.answer(question)?,
+                Ok(Message::Asked(asked)) => {
+                    if let Some(question) = asked.take() {
+                        self.answer(question)?;
+                    }
+                }
                 Ok(Message::Ended(end)) => {
                     let connection = self.conclude(*end)?;
-                    if let Some(owed) = self.timetable.ended(&connection) {
-                        self.take(owed, self.service.clock.now())?;
-                    }
+                    self.free(&connection)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -338,112 +246,45 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Answers a question; an error is one of the ledger.
-    fn answer(&mut self, question: Question) -> Result<()> {
-        let unknown = || Error::config("there is no such connection in the service's file");
-        let now = self.service.clock.now();
-        // Whoever asked may have gone.
-        match question {
-            Question::Look(answer) => {
-                let _ = answer.send(self.look());
+    /// Decides what is due.
+    fn tick(&mut self, now: Timestamp) -> Result<()> {
+        for decision in self.timetable.tick(now) {
+            self.take(decision, now)?;
+        }
+        self.ticked = now;
+        Ok(())
+    }
+
+    /// Writes down how far slots are decided, so that a crash makes nothing of a pause look missed. What
+    /// cannot be written is tried again in the next turn.
+    fn settle(&mut self, now: Timestamp) {
+        if self.settled.is_some_and(|settled| settled.elapsed() < SETTLE) {
+            return;
+        }
+        match self.ledger.settle(now) {
+            Ok(()) => {
+                self.settled = Some(Instant::now());
+                self.unsettled = false;
             }
-            Question::Run(connection, answer) => {
-                let waits = self.waiting.iter().any(|(waiting, _)| *waiting == connection);
-                let _ = answer.send(if !self.scheduled.contains_key(&connection) {
-                    Err(unknown())
-                } else if waits || self.running.contains_key(&connection) {
-                    Err(Error::new(ErrorKind::Conflict, "a job of this connection is running"))
-                } else {
-                    self.timetable.began(&connection);
-                    self.waiting.push_back((connection, Trigger::Manual));
-                    Ok(())
-                });
-            }
-            Question::Stop(connection, answer) => {
-                let _ = answer.send(match self.running.get(&connection) {
-                    Some(running) => {
-                        running.cancel.cancel();
-                        Ok(())
-                    }
-                    None if self.scheduled.contains_key(&connection) => {
-                        Err(Error::new(ErrorKind::Conflict, "no job of this connection is running"))
-                    }
-                    None => Err(unknown()),
-                });
-            }
-            Question::Declare(scheduled, answer) => {
-                self.declare(*scheduled, now)?;
-                let _ = answer.send(Ok(()));
-            }
-            Question::Withdraw(connection, answer) => {
-                self.withdraw(&connection, now)?;
-                let _ = answer.send(Ok(()));
-            }
-            Question::Pause(connection, paused, answer) => {
-                let Some((scheduled, base)) = self.scheduled.get_mut(&connection) else {
-                    let _ = answer.send(Err(unknown()));
-                    return Ok(());
-                };
-                if scheduled.paused == paused {
-                    let _ = answer.send(Ok(()));
-                    return Ok(());
+            Err(error) => {
+                if !std::mem::replace(&mut self.unsettled, true) {
+                    self.warn(None, Err(error));
                 }
-                scheduled.paused = paused;
-                let (scheduled, base) = (scheduled.clone(), *base);
-                self.ledger.pause(&connection, paused, now)?;
-                self.plan(&scheduled, base, now);
-                let _ = answer.send(Ok(()));
             }
         }
-        Ok(())
     }
 
-    fn declare(&mut self, scheduled: Scheduled, now: Timestamp) -> Result<()> {
-        let connection = scheduled.connection.clone();
-        let Some((_, base)) = self.scheduled.get(&connection) else {
-            self.schedule(&scheduled)?;
-            if self.running.contains_key(&connection) {
-                self.timetable.began(&connection);
-            }
+    /// Where no job of a connection runs or waits, one may follow that was owed.
+    fn free(&mut self, connection: &ConnectionId) -> Result<()> {
+        let busy = self.running.contains_key(connection)
+            || self.waiting.iter().any(|(waiting, _)| waiting == connection);
+        if busy {
             return Ok(());
-        };
-        let base = *base;
-        let mut scheduled = scheduled;
-        scheduled.paused |= self.ledger.is_paused(&connection)?;
-        self.plan(&scheduled, base, now);
-        self.scheduled.insert(connection, (scheduled, base));
-        Ok(())
-    }
-
-    fn withdraw(&mut self, connection: &ConnectionId, now: Timestamp) -> Result<()> {
-        self.scheduled.remove(connection);
-        self.timetable.remove(connection);
-        let waiting = std::mem::take(&mut self.waiting);
-        for (waits, trigger) in waiting {
-            if waits != *connection {
-                self.waiting.push_back((waits, trigger));
-            } else if let Trigger::Slot(slot) = trigger {
-                let row = skipped(slot, "the connection was taken out".to_owned(), now);
-                self.ledger.decide(connection, &row)?;
-                self.service.watcher.happened(now, connection, Happening::Slot(&row));
-            }
         }
-        Ok(())
-    }
-
-    fn look(&self) -> Vec<Seen> {
-        let seen = |(scheduled, _): &(Scheduled, Timestamp)| {
-            let connection = &scheduled.connection;
-            Seen {
-                connection: connection.clone(),
-                schedule: scheduled.schedule.clone(),
-                next: self.timetable.next(connection),
-                paused: scheduled.paused,
-                running_since: self.running.get(connection).map(|running| running.since),
-                waiting: self.waiting.iter().any(|(waiting, _)| waiting == connection),
-            }
-        };
-        self.scheduled.values().map(seen).collect()
+        match self.timetable.ended(connection) {
+            Some(owed) => self.take(owed, self.service.clock.now()),
+            None => Ok(()),
+        }
     }
 
     fn take(&mut self, decision: Decision, now: Timestamp) -> Result<()> {
@@ -530,26 +371,29 @@ impl Round<'_> {
     }
 
     /// Tables may be old although nothing failed: nobody was there, or jobs take too long.
-    fn look_for_stale(&mut self, now: Timestamp) -> Result<()> {
+    fn look_for_stale(&mut self, now: Timestamp) {
         let passed = now.duration_since(self.looked);
         if passed.abs() < STALE_LOOK {
-            return Ok(());
+            return;
         }
         self.looked = now;
         for (scheduled, _) in self.scheduled.values().filter(|(scheduled, _)| !scheduled.paused) {
-            let Some(stale) = scheduled.stale else { continue };
-            let connection = &scheduled.connection;
-            let Some(since) = self.ledger.complete_since(connection)? else { continue };
-            let old = now.duration_since(since);
-            if old > SignedDuration::try_from(stale).unwrap_or(SignedDuration::MAX) {
-                let message = format!("no job was complete since {since:.0}");
-                let hours = stale.as_secs() / 3600;
-                let detail = format!("the limit is {hours} h; bobbin jobs shows what was tried");
-                let kind = NoticeKind::Stale;
-                self.ledger.raise(connection, kind, &message, Some(&detail), now)?;
-            }
+            self.warn(Some(&scheduled.connection), self.look_at(scheduled, now));
         }
-        Ok(())
+    }
+
+    fn look_at(&self, scheduled: &Scheduled, now: Timestamp) -> Result<()> {
+        let connection = &scheduled.connection;
+        let Some(stale) = scheduled.stale else { return Ok(()) };
+        let Some(since) = self.ledger.complete_since(connection)? else { return Ok(()) };
+        let old = now.duration_since(since);
+        if old <= SignedDuration::try_from(stale).unwrap_or(SignedDuration::MAX) {
+            return Ok(());
+        }
+        let message = format!("no job was complete since {since:.0}");
+        let hours = stale.as_secs() / 3600;
+        let detail = format!("the limit is {hours} h; bobbin jobs shows what was tried");
+        self.ledger.raise_on(connection, NoticeKind::Stale, &message, Some(&detail), now)
     }
 
     /// Writes down how a job ended; gives whose it was.
@@ -577,7 +421,8 @@ impl Round<'_> {
                 if error.kind() != ErrorKind::Conflict {
                     let (line, all) = (error.to_string(), error.report());
                     let kind = NoticeKind::Extraction;
-                    self.ledger.raise(&connection, kind, &line, Some(&all), now)?;
+                    let raised = self.ledger.raise(&connection, kind, &line, Some(&all), now);
+                    self.warn(Some(&connection), raised);
                 }
                 self.service.watcher.happened(now, &connection, Happening::Refused(error));
             }
@@ -585,13 +430,35 @@ impl Round<'_> {
         Ok(connection)
     }
 
-    /// Stops what runs, and waits until it has saved what was on its way.
+    /// Stops what runs, and waits until it has saved what was on its way, also where the ledger fails.
     fn wind_up(&mut self, heard: &Receiver<Message>) -> Result<()> {
         for running in self.running.values() {
             running.cancel.cancel();
         }
+        self.warn(None, self.ledger.settle(self.ticked));
+        let mut all = self.skip_the_rest();
+        let deadline = Instant::now() + self.service.grace;
+        while !self.running.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match heard.recv_timeout(left) {
+                Ok(Message::Ended(end)) => all = all.and(self.conclude(*end).map(drop)),
+                // Its sender goes, which is the answer.
+                Ok(Message::Asked(_)) => {}
+                Err(_) => {
+                    let names: Vec<&str> = self.running.keys().map(ConnectionId::as_str).collect();
+                    return Err(Error::new(ErrorKind::Timeout, "jobs did not end in time")
+                        .with("connections", names.join(", "))
+                        .with("grace_seconds", self.service.grace.as_secs())
+                        .hint("nothing that was saved is lost; their next jobs go on from there"));
+                }
+            }
+        }
+        all
+    }
+
+    /// Writes down the slots whose jobs do not start any more.
+    fn skip_the_rest(&mut self) -> Result<()> {
         let now = self.service.clock.now();
-        self.ledger.settle(self.ticked)?;
         for (connection, slot) in self.timetable.take_owed() {
             let reason = "the job before it was still running, and bobbin was stopped before one \
                           could follow";
@@ -610,24 +477,6 @@ impl Round<'_> {
             let row = skipped(slot, reason, now);
             self.ledger.decide(&connection, &row)?;
             self.service.watcher.happened(now, &connection, Happening::Slot(&row));
-        }
-        let deadline = Instant::now() + self.service.grace;
-        while !self.running.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match heard.recv_timeout(left) {
-                Ok(Message::Ended(end)) => {
-                    self.conclude(*end)?;
-                }
-                // Its sender goes, which is the answer.
-                Ok(Message::Asked(_)) => {}
-                Err(_) => {
-                    let names: Vec<&str> = self.running.keys().map(ConnectionId::as_str).collect();
-                    return Err(Error::new(ErrorKind::Timeout, "jobs did not end in time")
-                        .with("connections", names.join(", "))
-                        .with("grace_seconds", self.service.grace.as_secs())
-                        .hint("nothing that was saved is lost; their next jobs go on from there"));
-                }
-            }
         }
         Ok(())
     }

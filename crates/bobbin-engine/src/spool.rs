@@ -20,10 +20,13 @@ mod writer;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bobbin_core::id::{ConnectionId, JobId};
 use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
+
+use crate::treat::Rules;
 
 pub use manifest::Sealed;
 pub use reader::SegmentReader;
@@ -81,15 +84,17 @@ impl Spool {
         &self.directory
     }
 
-    /// Starts writing the segments of `job`, which goes on from `base`.
-    pub fn writer(
+    /// Starts writing the segments of `job`, which goes on from `base`; their lines have gone through
+    /// `rules`.
+    pub(crate) fn writer(
         &self,
         job: &JobId,
         first_sequence: i64,
         limits: Limits,
         base: State,
+        rules: Arc<Rules>,
     ) -> Result<SpoolWriter> {
-        SpoolWriter::new(&self.directory, job.clone(), first_sequence, limits, base)
+        SpoolWriter::new(&self.directory, job.clone(), first_sequence, limits, base, rules)
     }
 
     /// Finds what earlier jobs left and deletes what they had not sealed.

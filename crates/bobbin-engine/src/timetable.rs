@@ -115,22 +115,35 @@ struct Entry {
 
 impl Timetable {
     /// Schedules a connection, in place of what was planned for it. Slots up to `decided` are settled;
-    /// those after it are still to be, even where they have passed.
-    pub fn set(&mut self, connection: &ConnectionId, plan: Plan, decided: Timestamp) {
+    /// those after it are still to be, even where they have passed. Gives the slot whose job was to
+    /// follow the running one, where a pause takes that away.
+    pub fn set(
+        &mut self,
+        connection: &ConnectionId,
+        plan: Plan,
+        decided: Timestamp,
+    ) -> Option<Timestamp> {
         let before = self.entries.get(connection);
         let running = before.is_some_and(|entry| entry.running);
         let owed = before.and_then(|entry| entry.owed);
+        let (owed, taken) = if plan.paused { (None, owed) } else { (owed, None) };
         let next = if plan.paused { None } else { plan.schedule.next(plan.base, decided) };
         if let Some(next) = next {
             self.queue.push(Reverse((next, connection.clone())));
         }
         let entry = Entry { plan, next, running, owed };
         self.entries.insert(connection.clone(), entry);
+        taken
     }
 
-    /// Schedules it no more.
-    pub fn remove(&mut self, connection: &ConnectionId) {
-        self.entries.remove(connection);
+    /// Schedules it no more. Gives the slot whose job was to follow the running one.
+    pub fn remove(&mut self, connection: &ConnectionId) -> Option<Timestamp> {
+        self.entries.remove(connection)?.owed
+    }
+
+    /// The slot of a connection whose job is to follow the running one.
+    pub fn owed(&self, connection: &ConnectionId) -> Option<Timestamp> {
+        self.entries.get(connection)?.owed
     }
 
     /// A job of the connection runs, however it was started.
@@ -144,7 +157,7 @@ impl Timetable {
     pub fn ended(&mut self, connection: &ConnectionId) -> Option<Decision> {
         let entry = self.entries.get_mut(connection)?;
         entry.running = false;
-        let slot = entry.owed.take().filter(|_| !entry.plan.paused)?;
+        let slot = entry.owed.take()?;
         entry.running = true;
         Some(Decision::Start { connection: connection.clone(), slot, late: Some(Late::WasRunning) })
     }
@@ -302,6 +315,26 @@ mod tests {
         assert_eq!(table.ended(&connection()), None);
     }
 
+    /// Whoever was told that a job follows is told when none does.
+    #[test]
+    fn a_job_that_was_to_follow_is_given_back_when_a_pause_or_a_removal_takes_it_away() {
+        let free = || Plan { overlap: Overlap::RunOnceFree, ..plan(60, "02:30") };
+        for paused in [true, false] {
+            let mut table = table(free());
+            table.tick(at("02:30"));
+            assert_eq!(table.tick(at("03:30")), [skipped("03:30", true)]);
+            assert_eq!(table.owed(&connection()), Some(at("03:30")));
+            assert_eq!(table.set(&connection(), free(), at("03:30")), None, "it stays");
+            let taken = if paused {
+                table.set(&connection(), Plan { paused, ..free() }, at("03:30"))
+            } else {
+                table.remove(&connection())
+            };
+            assert_eq!(taken, Some(at("03:30")));
+            assert_eq!((table.owed(&connection()), table.ended(&connection())), (None, None));
+        }
+    }
+
     #[test]
     fn slots_that_nobody_saw_are_missed_and_the_last_of_them_is_run_once() {
         let mut table = table(plan(30, "02:30"));
@@ -337,7 +370,7 @@ mod tests {
         // What runs goes on running, whatever is planned anew.
         table.set(&connection(), plan(60, "02:50"), at("12:45"));
         assert_eq!(table.tick(at("12:50")), [skipped("12:50", false)]);
-        table.remove(&connection());
+        assert_eq!(table.remove(&connection()), None);
         assert_eq!(table.wake(), None);
     }
 }

@@ -57,7 +57,9 @@ impl Channel {
     pub(crate) fn tell(&self, notice: &Notice, telling: Telling) -> Result<()> {
         match &self.means {
             Means::Webhook(target) => target.post(&self.object(notice, telling)),
-            Means::Slack(target) => target.post(&json!({ "text": self.text(notice, telling) })),
+            Means::Slack(target) => {
+                target.post(&json!({ "text": plain(&self.text(notice, telling)) }))
+            }
             Means::Mail(mail) => {
                 let subject = match telling {
                     Telling::Raised => {
@@ -118,6 +120,11 @@ impl Channel {
             }
         }
     }
+}
+
+/// Text in which nothing is a link, a mention or markup to Slack.
+fn plain(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn headline(kind: NoticeKind) -> &'static str {

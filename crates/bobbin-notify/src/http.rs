@@ -133,8 +133,11 @@ fn is_of_the_world(address: IpAddr) -> bool {
                 // Mapped and compatible ones mean the IPv4 address within.
                 return is_v4_of_the_world(v4);
             }
-            let first = v6.segments()[0];
-            let embeds = first == 0x2002 || (first == 0x64 && v6.segments()[1] == 0xff9b);
+            let [first, second, ..] = v6.segments();
+            // 6to4, NAT64 and Teredo mean an IPv4 address within.
+            let embeds = first == 0x2002
+                || (first == 0x64 && second == 0xff9b)
+                || (first == 0x2001 && second == 0);
             let local = v6.is_unspecified()
                 || v6.is_loopback()
                 || v6.is_multicast()
@@ -147,9 +150,10 @@ fn is_of_the_world(address: IpAddr) -> bool {
 }
 
 fn is_v4_of_the_world(address: Ipv4Addr) -> bool {
-    let [a, b, ..] = address.octets();
+    let [a, b, c, _] = address.octets();
     let shared = a == 100 && (64..128).contains(&b);
-    let reserved = a == 0 || a >= 240 || (a == 192 && b == 0) || (a == 198 && (b & 0xfe) == 18);
+    let special = a == 192 && b == 0 && (c == 0 || c == 2);
+    let reserved = a == 0 || a >= 240 || special || (a == 198 && (b & 0xfe) == 18);
     !(address.is_private()
         || address.is_loopback()
         || address.is_link_local()
@@ -178,6 +182,7 @@ mod tests {
             "255.255.255.255",
             "224.0.0.1",
             "192.0.0.8",
+            "192.0.2.1",
             "198.18.0.1",
             "240.0.0.1",
             "::1",
@@ -192,10 +197,20 @@ mod tests {
             "::127.0.0.1",
             "64:ff9b::7f00:1",
             "2002:7f00:1::",
+            "2001:0:4136:e378:8000:63bf:3fff:fdd2",
         ] {
             assert!(local.parse().is_ok_and(|address| !is_of_the_world(address)), "{local}");
         }
-        for open in ["1.1.1.1", "93.184.216.34", "172.32.0.1", "100.128.0.1", "2606:4700::1111"] {
+        for open in [
+            "1.1.1.1",
+            "93.184.216.34",
+            "172.32.0.1",
+            "100.128.0.1",
+            // WordPress.com.
+            "192.0.78.9",
+            "2606:4700::1111",
+            "2001:4860:4860::8888",
+        ] {
             assert!(open.parse().is_ok_and(is_of_the_world), "{open}");
         }
     }

@@ -9,14 +9,14 @@ mod hook;
 mod http;
 mod mail;
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::clock::Clock;
-use bobbin_core::id::ConnectionId;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
-use bobbin_engine::ledger::{Ledger, Load, Notice, NoticeKind, Telling};
+use bobbin_engine::ledger::{Ledger, Notice, Telling};
 use jiff::{SignedDuration, Timestamp};
 
 pub use channel::{Channel, Means};
@@ -27,8 +27,8 @@ pub use mail::{Mail, MailTls};
 /// Loads that a hook is sent in one turn, so that a slow one holds nobody up for ever.
 const MOST_LOADS: u32 = 100;
 
-/// How often a post-load hook is tried again (`stitch-behaviour.md` 9.3).
-const RETRIES: u32 = 5;
+/// How long the hooks have in one turn; an attempt that has begun by then is ended.
+const MOST_TIME: Duration = Duration::from_secs(30);
 
 /// What is good between turns.
 pub const PAUSE: Duration = Duration::from_secs(2);
@@ -43,89 +43,138 @@ pub struct Notifier {
     pub hooks: Vec<Hook>,
     /// The wait before a hook's first retry; doubled for each further one.
     pub retry_wait: Duration,
+    /// The hook that is told first in the next turn.
+    first: AtomicUsize,
+    /// Whether the ledger has forgotten about other hooks.
+    tidied: AtomicBool,
 }
 
 impl Notifier {
     /// A notifier for what `engine` writes down.
     pub fn new(engine: Engine, channels: Vec<Channel>, hooks: Vec<Hook>) -> Self {
-        Self { engine, channels, hooks, retry_wait: Duration::from_secs(2) }
+        Self {
+            engine,
+            channels,
+            hooks,
+            retry_wait: Duration::from_secs(2),
+            first: AtomicUsize::new(0),
+            tidied: AtomicBool::new(false),
+        }
     }
 
-    /// Whether there is nobody to tell.
+    /// Whether there is nobody to tell. Its first [turn](Self::turn) is good for something also then.
     pub fn is_idle(&self) -> bool {
         self.channels.is_empty() && self.hooks.is_empty()
     }
 
-    /// Tells what there is to tell now. `failed` hears of what could not be told.
+    /// Tells what there is to tell now: channels first, so that no hook holds a notice up, and in a
+    /// bounded time. What fails is tried again in a later turn. `failed` hears of what could not be told.
     pub fn turn(&self, clock: &dyn Clock, cancel: &Cancel, failed: &dyn Fn(&Error)) {
-        if self.is_idle() {
+        let tidied = self.tidied.load(Ordering::Relaxed);
+        if self.is_idle() && (tidied || !self.engine.has_ledger()) {
             return;
         }
         let ledger = match self.engine.ledger() {
             Ok(ledger) => ledger,
             Err(error) => return failed(&error),
         };
+        if !tidied {
+            match self.tidy(&ledger, clock) {
+                Ok(()) => self.tidied.store(true, Ordering::Relaxed),
+                Err(error) => failed(&error),
+            }
+        }
         for channel in &self.channels {
             if let Err(error) = tell(&ledger, channel, clock, cancel, failed) {
                 failed(&error);
             }
         }
-        for hook in &self.hooks {
-            if let Err(error) = self.send(&ledger, hook, clock, cancel) {
+        let since = Instant::now();
+        let first = self.first.load(Ordering::Relaxed);
+        for n in 0..self.hooks.len() {
+            let at = (first + n) % self.hooks.len();
+            if let Err(error) = self.send(&ledger, &self.hooks[at], clock, cancel, since) {
                 failed(&error);
             }
+            if cancel.is_cancelled() || since.elapsed() >= MOST_TIME {
+                // The others come first the next time.
+                self.first.store(at + 1, Ordering::Relaxed);
+                return;
+            }
         }
     }
 
-    fn send(&self, ledger: &Ledger, hook: &Hook, clock: &dyn Clock, cancel: &Cancel) -> Result<()> {
-        for (id, connection, load) in ledger.unsent(&hook.name, MOST_LOADS)? {
-            if cancel.is_cancelled() {
+    /// Turns until no hook waits to be tried again, but not for longer than `within`: for a program that
+    /// ends then. What is left is told in the next turn of whoever comes.
+    pub fn finish(
+        &self,
+        clock: &dyn Clock,
+        cancel: &Cancel,
+        failed: &dyn Fn(&Error),
+        within: Duration,
+    ) {
+        let until = Instant::now() + within;
+        loop {
+            self.turn(clock, cancel, failed);
+            if self.hooks.is_empty() {
+                return;
+            }
+            let next = match self.engine.ledger().and_then(|ledger| ledger.next_try()) {
+                Ok(Some(next)) => next,
+                Ok(None) => return,
+                Err(error) => return failed(&error),
+            };
+            let wait = clock.real(next.duration_since(clock.now())).max(Duration::from_millis(10));
+            if Instant::now() + wait >= until || cancel.sleep(wait).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Makes the ledger forget hooks that are not there any more.
+    fn tidy(&self, ledger: &Ledger, clock: &dyn Clock) -> Result<()> {
+        let hook = |name: &str| self.hooks.iter().find(|hook| hook.name == name);
+        ledger.keep_hooks(
+            &|name, connection| {
+                hook(name).is_some_and(|hook| connection.is_none_or(|of| hook.takes(of)))
+            },
+            clock.now(),
+        )
+    }
+
+    fn send(
+        &self,
+        ledger: &Ledger,
+        hook: &Hook,
+        clock: &dyn Clock,
+        cancel: &Cancel,
+        since: Instant,
+    ) -> Result<()> {
+        for (id, connection, load) in ledger.unsent(&hook.name, MOST_LOADS, clock.now())? {
+            if cancel.is_cancelled() || since.elapsed() >= MOST_TIME {
                 return Ok(());
             }
-            if hook.takes(&connection) {
-                match self.try_to_send(hook, &connection, &load, cancel) {
-                    Ok(()) => ledger.recover(&connection, NoticeKind::Hook, clock.now())?,
-                    // It is sent again after the next start.
-                    Err(_) if cancel.is_cancelled() => return Ok(()),
-                    Err(error) => {
-                        let message = format!(
-                            "the post-load hook `{}` could not be told of a load of {}",
-                            hook.name, load.stream
-                        );
-                        let detail = error.report();
-                        let kind = NoticeKind::Hook;
-                        ledger.raise(&connection, kind, &message, Some(&detail), clock.now())?;
-                        // It is not there now: others are not kept waiting for its further loads.
-                        return ledger.sent(&hook.name, id);
-                    }
-                }
+            if !hook.takes(&connection) {
+                ledger.sent(&hook.name, id)?;
+                continue;
             }
-            ledger.sent(&hook.name, id)?;
+            let Err(error) = hook.send(&connection, &load) else {
+                ledger.sent(&hook.name, id)?;
+                ledger.recover_hook(&connection, &hook.name, clock.now())?;
+                continue;
+            };
+            let now = clock.now();
+            if ledger.unsendable(&hook.name, id, self.retry_wait, now)? {
+                let message = format!(
+                    "the post-load hook `{}` could not be told of a load of {}",
+                    hook.name, load.stream
+                );
+                ledger.raise_hook(&connection, &hook.name, &message, Some(&error.report()), now)?;
+            }
+            // It is not there now: its further loads wait, too.
+            return Ok(());
         }
         Ok(())
-    }
-
-    fn try_to_send(
-        &self,
-        hook: &Hook,
-        connection: &ConnectionId,
-        load: &Load,
-        cancel: &Cancel,
-    ) -> Result<()> {
-        let mut wait = self.retry_wait;
-        let mut retries = 0;
-        loop {
-            let error = match hook.send(connection, load) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if retries == RETRIES {
-                return Err(error);
-            }
-            retries += 1;
-            cancel.sleep(wait)?;
-            wait *= 2;
-        }
     }
 }
 
@@ -148,6 +197,8 @@ fn tell(
         ledger.told(&channel.name, &notice, telling, error.as_deref(), clock.now())?;
         if let Err(error) = result {
             failed(&error.wrap(format!("the channel `{}` could not be told", channel.name)));
+            // It is not there now: others are told before it gets its further notices.
+            return Ok(());
         }
     }
     Ok(())

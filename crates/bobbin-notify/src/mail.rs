@@ -1,5 +1,6 @@
 //! Sending mail over SMTP.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bobbin_core::secret::Secret;
@@ -39,7 +40,8 @@ impl Mail {
     /// Mails from `from` to `to` through a server.
     ///
     /// # Errors
-    /// Of kind `Config` when an address is none, or there is none, or more than ten.
+    /// Of kind `Config` when an address is none, or there is none, or more than ten, or when a password
+    /// would be sent in the clear to another machine.
     pub fn new(
         server: (&str, Option<u16>, MailTls),
         login: Option<(&str, &Secret)>,
@@ -56,6 +58,13 @@ impl Mail {
         };
         if to.is_empty() || to.len() > MOST_ADDRESSES {
             return Err(Error::config("a mail goes to one to ten addresses").with("to", to.len()));
+        }
+        if login.is_some() && tls == MailTls::Off && !is_this_machine(host) {
+            return Err(Error::config(
+                "the password would be sent to the mail server in the clear",
+            )
+            .with("server", host)
+            .hint("set tls = \"starttls\" or \"implicit\", or send without user and password"));
         }
         let transport = match tls {
             MailTls::StartTls => SmtpTransport::starttls_relay(host),
@@ -112,4 +121,9 @@ impl Mail {
             .with("answer", why)
             .hint("check user, password and the addresses")
     }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

@@ -9,8 +9,8 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
+use bobbin_core::Error;
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
-use bobbin_core::{Error, ErrorKind};
 use bobbin_engine::ledger::{JobRow, Load, SlotRow};
 use bobbin_engine::service::{Control, Seen};
 use jiff::Timestamp;
@@ -25,6 +25,7 @@ mod docs;
 mod keys;
 mod log;
 mod metrics;
+pub(crate) mod setup;
 mod streams;
 
 pub(crate) type Answer<T> = Result<T, Problem>;
@@ -52,8 +53,33 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/api/v1/openapi.json", get(docs::document))
         .route("/api/v1/docs", get(docs::page))
-        .route("/api/v1/connections", get(connections))
-        .route(&of(""), get(connection).patch(change))
+        .route("/api/v1/types", get(setup::types))
+        .route("/api/v1/sources", get(setup::sources).post(setup::make_source))
+        .route(
+            "/api/v1/sources/{name}",
+            get(setup::source).put(setup::change_source).delete(setup::remove_source),
+        )
+        .route("/api/v1/destinations", get(setup::destinations).post(setup::make_destination))
+        .route(
+            "/api/v1/destinations/{name}",
+            get(setup::destination)
+                .put(setup::change_destination)
+                .delete(setup::remove_destination),
+        )
+        .route(
+            "/api/v1/destinations/{name}/check",
+            get(setup::destination_check).post(setup::check_destination),
+        )
+        .route("/api/v1/connections", get(connections).post(setup::make_connection))
+        .route(
+            &of(""),
+            get(connection)
+                .patch(change)
+                .put(setup::change_connection)
+                .delete(setup::remove_connection),
+        )
+        .route(&of("/definition"), get(setup::definition))
+        .route(&of("/check"), get(setup::source_check).post(setup::check_source))
         .route(&of("/jobs"), get(jobs).post(run))
         .route(&of("/jobs/{job}"), get(job))
         .route(&of("/jobs/{job}/log"), get(log::log))
@@ -84,12 +110,14 @@ async fn health() -> Json<Value> {
 
 /// Whether jobs can run: the service answers, the ledger can be read.
 async fn ready(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
-    asked(api, |api| {
+    let looked = asked(api, |api| {
         api.control.look()?;
         api.engine.ledger()?;
         Ok(())
-    })
-    .await?;
+    });
+    // Anybody may ask, so why not is not told.
+    let unready = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not ready");
+    looked.await.map_err(unready)?;
     Ok(Json(json!({ "status": "ready" })))
 }
 
@@ -111,6 +139,7 @@ struct Connection {
 impl Connection {
     fn of(seen: Seen, described: &BTreeMap<ConnectionId, Described>) -> Option<Self> {
         let described = described.get(&seen.connection)?.clone();
+        let configured = described.configured;
         let status = match (seen.running_since, seen.waiting) {
             (Some(_), _) => "running",
             (None, true) => "waiting",
@@ -121,7 +150,8 @@ impl Connection {
             described,
             schedule: seen.schedule.to_string(),
             next_job_at: seen.next,
-            paused: seen.paused,
+            // What is not configured waits for its tables, not for somebody who paused it.
+            paused: seen.paused && configured,
             status,
             running_since: seen.running_since,
         })
@@ -194,9 +224,10 @@ async fn connections(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
     let all = asked(api, |api| {
         let (seen, described) = (api.control.look()?, api.program.connections());
         let all = seen.into_iter().filter_map(|seen| Connection::of(seen, &described));
-        Ok(all.collect::<Vec<_>>())
+        Ok((all.collect::<Vec<_>>(), setup::broken(api)))
     });
-    Ok(Json(json!({ "data": all.await? })))
+    let (data, broken) = all.await?;
+    Ok(Json(json!({ "data": data, "broken": broken })))
 }
 
 async fn connection(
@@ -228,6 +259,9 @@ async fn run(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
 ) -> Answer<(StatusCode, Json<Value>)> {
+    if let Ok(id) = known(&api, &connection) {
+        setup::configured(&api, &id)?;
+    }
     accepted(api, connection, Control::run).await
 }
 
@@ -314,12 +348,7 @@ async fn apply(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
 }
 
 async fn compared(api: Arc<Api>, make: bool) -> Answer<Json<Value>> {
-    let differences = asked(api, move |api| {
-        api.program.apply(make).map_err(|error| match error.kind() {
-            ErrorKind::Config => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.report()),
-            _ => error.into(),
-        })
-    });
+    let differences = asked(api, move |api| Ok(api.program.apply(make)?));
     Ok(Json(json!({ "data": differences.await?, "applied": make })))
 }
 

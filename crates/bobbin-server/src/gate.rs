@@ -30,27 +30,63 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    if let Err(problem) = gate.check(&method, &path, request.headers()).await {
-        return problem.into_response();
-    }
-    match tokio::time::timeout(LIMIT, next.run(request)).await {
+    let answer = async {
+        match gate.check(&method, &path, request.headers()).await {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    };
+    let response = match tokio::time::timeout(LIMIT, answer).await {
         Ok(response) => response,
         Err(_) => {
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "the answer took too long").into_response()
         }
-    }
+    };
+    in_form(response, &path).await
 }
+
+/// An error in the form of the interface that was asked, whoever gave it.
+async fn in_form(response: Response, path: &str) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let for_stitch = path.starts_with("/v4/");
+    if let Some(problem) = response.extensions().get::<Problem>() {
+        return if for_stitch { problem.clone().for_stitch() } else { response };
+    }
+    // What cannot be read of a request is told as plain text.
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
+        return response;
+    }
+    let text = axum::body::to_bytes(response.into_body(), MOST_TEXT).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let problem = Problem::new(status, text);
+    if for_stitch { problem.for_stitch() } else { problem.into_response() }
+}
+
+/// Bytes of an error told as plain text.
+const MOST_TEXT: usize = 4096;
+
+/// Ends of the addresses with which jobs are started and stopped and connections checked; anything else
+/// that is no look sets something up.
+const OPERATED: [&str; 4] = ["/jobs", "/stop", "/check", "/sync"];
 
 /// What somebody must be allowed to do for a request.
 fn needed(method: &Method, path: &str) -> Role {
     let looks = *method == Method::GET || *method == Method::HEAD;
-    if path.starts_with("/api/v1/keys") || (path == "/api/v1/apply" && !looks) {
-        Role::Administrator
-    } else if looks {
-        Role::Viewer
-    } else {
-        Role::Operator
+    // What the file would change is told in its words, which are not for everybody.
+    if path.starts_with("/api/v1/keys") || path == "/api/v1/apply" {
+        return Role::Administrator;
     }
+    if looks {
+        return Role::Viewer;
+    }
+    let operates = OPERATED.iter().any(|end| path.ends_with(end))
+        || *method == Method::PATCH
+        || path.ends_with("/dismiss");
+    if operates { Role::Operator } else { Role::Administrator }
 }
 
 impl Gate {

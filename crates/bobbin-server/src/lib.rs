@@ -20,26 +20,112 @@ use bobbin_core::secret::Secret;
 use bobbin_core::selection::Selection;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::Engine;
+use bobbin_engine::ledger::{Side, Thing};
 use bobbin_engine::service::Control;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::guests::Door;
 
-/// A connection, as the file has it.
+/// Where a thing was written, and so can be changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Managed {
+    /// In the file.
+    File,
+    /// Through this API.
+    Api,
+}
+
+/// A connection, as it is set up.
 #[derive(Clone, Debug, Serialize)]
 pub struct Described {
-    /// Its name in the file.
+    /// Its name in the file; its identity, if it was set up through this API.
     pub name: String,
+    /// What people call it.
+    pub display_name: String,
+    /// Where it can be changed.
+    pub managed_by: Managed,
+    /// Whether tables are chosen; without, nothing is replicated.
+    pub configured: bool,
     /// The schema of its tables.
     pub schema: String,
     /// What it reads from, for example `kustomer`.
     pub source: String,
     /// What it writes to, for example `postgres`.
     pub destination: String,
-    /// The destination's name in the file.
-    #[serde(skip)]
+    /// The source's name.
+    pub source_name: String,
+    /// The destination's name.
     pub destination_name: String,
+}
+
+/// A source or destination, without its secrets.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// What it is, for example `kustomer`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where it can be changed.
+    pub managed_by: Managed,
+    /// Its settings but for secrets.
+    pub settings: Map<String, Value>,
+    /// What people call it and say of it: `display_name`, `description`.
+    pub labels: BTreeMap<String, String>,
+    /// The names of the secrets it has.
+    pub secrets: Vec<String>,
+    /// Since when there is it, if it was set up through this API.
+    pub made_at: Option<Timestamp>,
+    /// When it was last changed, likewise.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// A type of sources or destinations, and what one of it needs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Type {
+    /// `source` or `destination`.
+    pub side: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub description: &'static str,
+    /// Its settings.
+    pub properties: Vec<Property>,
+}
+
+/// One setting of a type.
+#[derive(Clone, Debug, Serialize)]
+pub struct Property {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub description: &'static str,
+    /// `string`, `date-time`, `integer`, `number` or `boolean`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Whether it is a secret, which is never given back.
+    pub credential: bool,
+    /// What holds unless it is given.
+    pub default: Option<Value>,
+}
+
+/// A wish to make, change or remove something.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// What.
+    pub thing: Thing,
+    /// Its name; of a connection, its identity.
+    pub name: String,
+    /// How it is to be, in the words of the file; none removes it. A secret that is left out stays as it was.
+    pub body: Option<Map<String, Value>>,
+    /// Whether there must be none of that name yet.
+    pub new: bool,
 }
 
 /// What of the running program the API cannot know by itself.
@@ -49,6 +135,32 @@ pub trait Program: Send + Sync {
 
     /// What is chosen of a connection's source.
     fn selection(&self, connection: &ConnectionId) -> Option<Selection>;
+
+    /// The sources or the destinations.
+    fn parts(&self, thing: Thing) -> Vec<Part>;
+
+    /// A connection that was set up through the API, in the words in which it was; none for another.
+    fn written(&self, connection: &ConnectionId) -> Option<Map<String, Value>>;
+
+    /// What was set up through the API and cannot be used, with the reason.
+    fn broken(&self) -> Vec<(Thing, String, String)>;
+
+    /// Makes, changes and removes things, all or none. They are in effect with the next job.
+    ///
+    /// # Errors
+    /// Of kind `Config` when something is wrong with them, `Conflict` when the file has them or others need
+    /// them, `NotFound` when what is to be removed is not there.
+    fn change(&self, edits: &[Edit]) -> Result<()>;
+
+    /// What can be set up.
+    fn types(&self) -> Vec<Type>;
+
+    /// Begins a connection check: of the source of a connection, or of a destination. How it goes stands in
+    /// the ledger.
+    ///
+    /// # Errors
+    /// Of kind `NotFound` when there is no such thing, `Unavailable` when too many run.
+    fn check(&self, side: Side, name: &str) -> Result<()>;
 
     /// How the file differs from what runs; with `make` what runs is made so.
     ///

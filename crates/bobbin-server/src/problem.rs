@@ -1,50 +1,103 @@
-//! Errors as problem details (RFC 9457).
+//! Errors as problem details (RFC 9457), or as Stitch gives them to those who ask in its way.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bobbin_core::{Error, ErrorKind};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// What went wrong with a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
+    /// The word Stitch has for it (`stitch-behaviour.md` 9.4).
+    word: Option<&'static str>,
+    more: Map<String, Value>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), word: None, more: Map::new() }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no such {what}"))
     }
+
+    /// A request that Stitch refuses with this word.
+    pub(crate) fn refused(word: &'static str, detail: impl Into<String>) -> Self {
+        Self { word: Some(word), ..Self::new(StatusCode::BAD_REQUEST, detail) }
+    }
+
+    /// The same with something more to know.
+    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Something went wrong that was asked for in Stitch's way, for which Stitch has this word if it is the
+    /// asker's fault.
+    pub(crate) fn of(error: &Error, word: &'static str) -> Self {
+        let problem = Self::told(error);
+        match problem.status {
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT | StatusCode::BAD_REQUEST => {
+                Self::refused(word, problem.detail)
+            }
+            _ => problem,
+        }
+    }
+
+    fn told(error: &Error) -> Self {
+        let status = match error.kind() {
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Config => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::DiskFull => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.report())
+    }
+
+    /// The answer to whoever asks in Stitch's way.
+    pub(crate) fn for_stitch(self) -> Response {
+        let word = self.word.unwrap_or(match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "AccessDenied",
+            StatusCode::NOT_FOUND => "InvalidId",
+            status if status.is_client_error() => "InvalidBody",
+            _ => "InternalError",
+        });
+        let mut error = Map::new();
+        error.insert("type".to_owned(), word.into());
+        error.insert("message".to_owned(), self.detail.into());
+        error.extend(self.more);
+        (self.status, axum::Json(json!({ "error": error }))).into_response()
+    }
 }
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let status = match error.kind() {
-            ErrorKind::Conflict => StatusCode::CONFLICT,
-            ErrorKind::Config => StatusCode::NOT_FOUND,
-            ErrorKind::InvalidData => StatusCode::BAD_REQUEST,
-            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self::new(status, error.report())
+        Self::told(&error)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("error");
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        for (key, value) in &self.more {
+            body[key] = value.clone();
+        }
         let kind = (header::CONTENT_TYPE, "application/problem+json");
-        (self.status, [kind], body.to_string()).into_response()
+        let mut response = (self.status, [kind], body.to_string()).into_response();
+        // The gate gives it another form, where it is to have one.
+        response.extensions_mut().insert(self);
+        response
     }
 }

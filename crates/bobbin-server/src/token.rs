@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bobbin_core::secret::Secret;
-use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_core::{Error, Result};
 use bobbin_engine::ledger::{Key, Ledger, Role};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -50,11 +50,9 @@ pub fn read_or_make(home: &Path) -> Result<Secret> {
 pub fn make_key(ledger: &Ledger, description: &str, role: Role) -> Result<(Secret, Key)> {
     let description = description.trim();
     if description.is_empty() || description.len() > 200 {
-        return Err(Error::new(
-            ErrorKind::InvalidData,
-            "a key needs a description of 1 to 200 bytes",
-        )
-        .hint("say what it is for"));
+        return Err(
+            Error::config("a key needs a description of 1 to 200 bytes").hint("say what it is for")
+        );
     }
     let text = format!("bobbin_{}", random()?);
     let ending = &text[text.len() - 4..];

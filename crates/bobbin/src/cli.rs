@@ -22,7 +22,7 @@ mod simulate;
 mod status;
 mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::{Error, ErrorKind, Party, Result};
@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
         long,
         short,
         global = true,
-        default_value = "bobbin.toml",
+        default_value = DEFAULT_FILE,
         value_name = "FILE",
         env = "BOBBIN_CONFIG"
     )]
@@ -74,6 +74,9 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
 }
+
+/// The file, unless another one is named.
+const DEFAULT_FILE: &str = "bobbin.toml";
 
 /// How results are printed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -176,12 +179,26 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// What the file says, with what was set up through the API beside it. Where a service was set up
+    /// through the API alone there need be no file.
     fn config(&self) -> Result<Config> {
-        let mut config = Config::read(&self.config)?;
-        if let Some(home) = &self.home {
-            config.home.clone_from(home);
+        self.config_or(|config| config.engine().has_ledger())
+    }
+
+    /// The same for a service, which may be set up from nothing.
+    fn config_to_serve(&self) -> Result<Config> {
+        self.config_or(|_| true)
+    }
+
+    fn config_or(&self, without: impl Fn(&Config) -> bool) -> Result<Config> {
+        let home = self.home.as_deref();
+        match Config::read(&self.config, home) {
+            Err(error) if self.config == Path::new(DEFAULT_FILE) && !self.config.exists() => {
+                let config = Config::without_file(&self.config, home)?;
+                if without(&config) { Ok(config) } else { Err(error) }
+            }
+            read => read,
         }
-        Ok(config)
     }
 }
 

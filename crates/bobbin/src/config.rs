@@ -2,27 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use bobbin_core::id::{ConnectionId, SchemaName};
-use bobbin_core::schedule::{Schedule, Settings};
-use bobbin_core::secret::Secret;
-use bobbin_core::selection::Selection;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
-use bobbin_engine::timetable::{Missed, Overlap};
+use bobbin_engine::ledger::Thing;
 use bobbin_notify::Notifier;
-use jiff::Timestamp;
 use serde::Deserialize;
 
 mod chosen;
+mod connection;
 mod notify;
+mod part;
+mod store;
 
-/// Hours that a job may take unless the file says otherwise (C2).
-const LIMIT_HOURS: u32 = 24;
+pub(crate) use connection::{Connection, identity, schema_name};
+use connection::{ConnectionTable, Resolver};
+pub(crate) use part::Part;
+pub(crate) use store::Store;
 
 /// What the file says, word for word.
-#[derive(Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     home: Option<PathBuf>,
@@ -38,46 +37,30 @@ struct File {
     notify: BTreeMap<String, notify::NotifyTable>,
     #[serde(default)]
     hooks: BTreeMap<String, notify::HookTable>,
+    #[serde(default)]
+    service: ServiceTable,
 }
 
-#[derive(Deserialize)]
+/// `[service]`, word for word: what the running service lets the API do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ConnectionTable {
-    source: String,
-    destination: String,
-    schema: Option<String>,
-    tables: Option<Vec<String>>,
+pub(crate) struct ServiceTable {
+    /// Whether sources that are set up through the API may be at addresses of this machine and its
+    /// networks.
     #[serde(default)]
-    exclude: Vec<String>,
-    #[serde(default)]
-    drop: Vec<String>,
-    #[serde(default)]
-    hash: Vec<String>,
-    #[serde(default)]
-    mask: Vec<String>,
-    #[serde(default)]
-    schedule: ScheduleTable,
+    pub(crate) allow_local: bool,
 }
 
-/// `[connections.NAME.schedule]`, word for word.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ScheduleTable {
-    frequency_minutes: Option<u32>,
-    anchor: Option<String>,
-    cron: Option<String>,
-    time_zone: Option<String>,
-    #[serde(default)]
-    overlap: Overlap,
-    #[serde(default)]
-    missed: Missed,
-    #[serde(default)]
-    paused: bool,
-    limit_hours: Option<u32>,
-    stale_hours: Option<u32>,
+/// Where a thing was written, and so can be changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Managed {
+    /// In the file.
+    File,
+    /// Through the API.
+    Api,
 }
 
-/// The file as meant: everything resolved but the secrets.
+/// What was set up in the file and through the API as meant: everything resolved but the secrets.
 pub(crate) struct Config {
     /// Where it was read from.
     pub(crate) path: PathBuf,
@@ -85,93 +68,60 @@ pub(crate) struct Config {
     pub(crate) home: PathBuf,
     /// Days that jobs, logs and loads are kept; the default unless given.
     pub(crate) keep_days: Option<u32>,
+    /// The sources by name.
+    pub(crate) sources: BTreeMap<String, Part>,
+    /// The destinations by name.
+    pub(crate) destinations: BTreeMap<String, Part>,
     /// The connections by name.
     pub(crate) connections: BTreeMap<String, Connection>,
+    /// What was set up through the API and cannot be used, with the reason. Everything else goes on.
+    pub(crate) broken: BTreeMap<(Thing, String), String>,
+    /// What the API may do.
+    pub(crate) service: ServiceTable,
+    /// What was set up through the API, as given.
+    pub(crate) store: Store,
     /// Who is told of notices and loads.
     telling: notify::Telling,
     /// Directory that relative paths start from.
     base: PathBuf,
+    /// The file as it was read.
+    file: File,
 }
 
-/// One connection with its source and destination.
-#[derive(Clone, Debug)]
-pub(crate) struct Connection {
-    /// Its name in the file.
-    pub(crate) name: String,
-    /// Its identity: what its spool, jobs and logs are kept by.
-    pub(crate) id: ConnectionId,
-    /// The schema of its tables in the destination.
-    pub(crate) schema: SchemaName,
-    /// The source's settings.
-    pub(crate) source: Part,
-    /// The destination's settings.
-    pub(crate) destination: Part,
-    /// What is replicated; without the key of hashes.
-    pub(crate) selection: Selection,
-    /// That key, as one of the settings there.
-    hash_key: Option<Part>,
-    /// When `bobbin serve` replicates it.
-    pub(crate) schedule: Planned,
-}
-
-/// When a connection is replicated, as meant.
-#[derive(Clone, Debug)]
-pub(crate) struct Planned {
-    /// When jobs are due.
-    pub(crate) schedule: Schedule,
-    /// What becomes of slots while a job is running.
-    pub(crate) overlap: Overlap,
-    /// What becomes of slots while bobbin is not.
-    pub(crate) missed: Missed,
-    /// Whether no slot counts.
-    pub(crate) paused: bool,
-    /// The longest a job may take.
-    pub(crate) limit: Duration,
-    /// For how long no job may be complete before somebody is told.
-    pub(crate) stale: Option<Duration>,
-    /// The same, word for word.
-    written: ScheduleTable,
-}
-
-/// A source's or destination's settings as they stand in the file.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Part {
-    /// Its name in the file, for messages.
-    pub(crate) name: String,
-    /// What it is: `kustomer`, `duckdb`.
-    pub(crate) kind: String,
-    /// The other settings.
-    pub(crate) settings: toml::Table,
-    /// Directory that relative paths start from.
-    pub(crate) base: PathBuf,
-}
-
-impl Connection {
-    /// Which parts of it are others in `new`.
-    pub(crate) fn differing(&self, new: &Self) -> Vec<String> {
-        let parts = [
-            ("source", self.source != new.source),
-            ("destination", self.destination != new.destination),
-            ("schema", self.schema != new.schema),
-            ("selection", self.selection != new.selection || self.hash_key != new.hash_key),
-            ("schedule", self.schedule.written != new.schedule.written),
-        ];
-        let differing = parts.iter().filter(|(_, differs)| *differs);
-        differing.map(|(part, _)| (*part).to_owned()).collect()
+impl File {
+    /// What it says, and the directory that relative paths start from.
+    fn read(path: &Path) -> Result<(Self, PathBuf)> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let error = Error::config("cannot read the configuration file")
+                .with("path", path.display())
+                .caused_by(error);
+            if missing {
+                error.hint("make one with `bobbin init`, or name one with --config")
+            } else {
+                error
+            }
+        })?;
+        Ok((Self::parse(&text, path)?, directory(path)))
     }
 
-    /// What is replicated, with all that a job needs for it.
-    ///
-    /// # Errors
-    /// When the key of hashes cannot be read.
-    pub(crate) fn chosen(&self) -> Result<Selection> {
-        let mut selection = self.selection.clone();
-        if selection.hashes()
-            && let Some(part) = &self.hash_key
-        {
-            selection.hash_key = part.secret("hash_key")?;
-        }
-        Ok(selection)
+    fn parse(text: &str, path: &Path) -> Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            // Not the line itself, which may hold a secret.
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+            let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+            Error::config("the configuration file cannot be understood")
+                .with("path", path.display())
+                .with("line", line)
+                .with("column", column)
+                .caused_by(std::io::Error::other(error.message().to_owned()))
+                .hint("`bobbin init --print` shows a file with every setting explained")
+        })
+    }
+
+    fn home(&self, base: &Path) -> PathBuf {
+        base.join(self.home.as_deref().unwrap_or(Path::new(".bobbin")))
     }
 }
 
@@ -193,111 +143,112 @@ impl Config {
             .map_err(|error| error.with("path", self.path.display()))
     }
 
-    /// Reads a file.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let error = Error::config("cannot read the configuration file")
-                .with("path", path.display())
-                .caused_by(error);
-            if missing {
-                error.hint("make one with `bobbin init`, or name one with --config")
-            } else {
-                error
-            }
-        })?;
-        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        Self::parse(&text, path, base.unwrap_or(Path::new(".")))
+    /// Reads a file, and what was set up through the API beside it. `home` stands for the file's own.
+    ///
+    /// # Errors
+    /// When something in the file is wrong. What is wrong elsewhere is kept in [`Config::broken`].
+    pub(crate) fn read(path: &Path, home: Option<&Path>) -> Result<Self> {
+        let (file, base) = File::read(path)?;
+        let home = home.map_or_else(|| file.home(&base), Path::to_owned);
+        let store = Store::read(&home)?;
+        Self::resolve(file, (path, &base), home, store)
     }
 
-    fn parse(text: &str, path: &Path, base: &Path) -> Result<Self> {
-        let file: File = toml::from_str(text).map_err(|error| {
-            Error::config("the configuration file cannot be understood")
-                .with("path", path.display())
-                .caused_by(Unwrapped(error.to_string().trim_end().to_owned()))
-                .hint("`bobbin init --print` shows a file with every setting explained")
-        })?;
+    /// The same as if the file were empty, for a service that is set up through its API.
+    pub(crate) fn without_file(path: &Path, home: Option<&Path>) -> Result<Self> {
+        let file = File::default();
+        let base = directory(path);
+        let home = home.map_or_else(|| file.home(&base), Path::to_owned);
+        let store = Store::read(&home)?;
+        Self::resolve(file, (path, &base), home, store)
+    }
+
+    /// What the same file means with another store.
+    pub(crate) fn with_store(&self, store: Store) -> Result<Self> {
+        Self::resolve(self.file.clone(), (&self.path, &self.base), self.home.clone(), store)
+    }
+
+    fn resolve(
+        file: File,
+        (path, base): (&Path, &Path),
+        home: PathBuf,
+        store: Store,
+    ) -> Result<Self> {
+        let kept = file.clone();
+        let here = |error: Error| error.with("path", path.display());
         if file.keep_days == Some(0) {
-            return Err(Error::config("`keep_days` is wrong").with("path", path.display()).hint(
+            return Err(here(Error::config("`keep_days` is wrong").hint(
                 "jobs, logs and loads are kept for at least a day, 60 unless the file says so",
-            ));
+            )));
         }
         let hash_key = file.hash_key.map(|value| Part {
             name: path.display().to_string(),
             kind: String::new(),
+            labels: BTreeMap::new(),
             settings: [("hash_key".to_owned(), value)].into_iter().collect(),
             base: base.to_owned(),
+            by: Managed::File,
         });
-        let mut connections = BTreeMap::new();
+        let mut broken = store.broken.clone();
+        type Tables = BTreeMap<String, toml::Table>;
+        let mut parts = |thing: Thing, written: Tables, stored: &Tables| {
+            let mut parts = BTreeMap::new();
+            for (name, settings) in written {
+                let part = Part::new((thing.word(), &name), settings, base, Managed::File);
+                parts.insert(name, part.map_err(here)?);
+            }
+            for (name, settings) in stored {
+                let part = Part::new((thing.word(), name), settings.clone(), base, Managed::Api);
+                match part {
+                    Ok(_) if parts.contains_key(name) => {
+                        broken.insert((thing, name.clone()), taken(thing, name));
+                    }
+                    Ok(part) => {
+                        parts.insert(name.clone(), part);
+                    }
+                    Err(error) => {
+                        broken.insert((thing, name.clone()), error.report());
+                    }
+                }
+            }
+            Ok::<_, Error>(parts)
+        };
+        let sources = parts(Thing::Source, file.sources, &store.sources)?;
+        let destinations = parts(Thing::Destination, file.destinations, &store.destinations)?;
+        let mut resolver = Resolver {
+            sources: &sources,
+            destinations: &destinations,
+            hash_key,
+            connections: BTreeMap::new(),
+        };
         for (name, table) in file.connections {
-            chosen::check(&name, &table).map_err(|error| error.with("path", path.display()))?;
-            let selection = chosen::selection(&table);
-            let find = |kind: &str, parts: &BTreeMap<String, toml::Table>, wanted: &str| {
-                let Some(settings) = parts.get(wanted) else {
-                    let known: Vec<_> = parts.keys().map(String::as_str).collect();
-                    return Err(Error::config(format!(
-                        "connection `{name}` names a {kind} `{wanted}` that the file does not have"
-                    ))
-                    .with("path", path.display())
-                    .hint(format!("there are: {}", list(&known))));
-                };
-                Part::new(kind, wanted, settings, base, path)
-            };
-            let source = find("source", &file.sources, &table.source)?;
-            let destination = find("destination", &file.destinations, &table.destination)?;
-            let schema = table.schema.unwrap_or_else(|| schema_name(&name));
-            check_schema(&schema, &name)?;
-            let id = identity(&name);
-            if id.as_str().is_empty() {
-                return Err(Error::config(format!("`{name}` is no name for a connection"))
-                    .with("path", path.display())
-                    .hint("a name has letters or digits"));
-            }
-            if let Some(other) = connections.values().find(|other: &&Connection| other.id == id) {
-                return Err(Error::config(format!(
-                    "connections `{}` and `{name}` would both keep their files as `{id}`",
-                    other.name
-                ))
-                .with("path", path.display())
-                .hint("give one of them another name"));
-            }
-            let same = |other: &&Connection| {
-                other.schema.as_str() == schema && other.destination.name == destination.name
-            };
-            if let Some(other) = connections.values().find(same) {
-                return Err(Error::config(format!(
-                    "connections `{}` and `{name}` write to the same schema `{schema}`",
-                    other.name
-                ))
-                .with("path", path.display())
-                .hint("give one of them another name, or a schema = \"…\" of its own"));
-            }
-            let schedule = planned(table.schedule).map_err(|error| {
-                error
-                    .wrap(format!("the schedule of connection `{name}` is wrong"))
-                    .with("path", path.display())
-            })?;
-            connections.insert(
-                name.clone(),
-                Connection {
-                    name,
-                    id,
-                    schema: schema.into(),
-                    source,
-                    destination,
-                    selection,
-                    hash_key: hash_key.clone(),
-                    schedule,
-                },
-            );
+            resolver.add(&name, table, Managed::File).map_err(here)?;
         }
+        for (name, table) in &store.connections {
+            let added = if resolver.connections.contains_key(name) {
+                Err(taken(Thing::Connection, name))
+            } else {
+                let table = table.clone();
+                resolver.add(name, table, Managed::Api).map_err(|error| error.report())
+            };
+            if let Err(reason) = added {
+                broken.insert((Thing::Connection, name.clone()), reason);
+            }
+        }
+        let connections = resolver.connections;
         Ok(Self {
             path: path.to_owned(),
-            home: base.join(file.home.unwrap_or_else(|| ".bobbin".into())),
+            home,
             keep_days: file.keep_days,
+            sources,
+            destinations,
             connections,
+            broken,
+            service: file.service,
+            store,
             telling: notify::Telling { channels: file.notify, hooks: file.hooks },
             base: base.to_owned(),
+            file: kept,
         })
     }
 
@@ -324,141 +275,23 @@ impl Config {
     }
 }
 
-impl Part {
-    fn new(
-        what: &str,
-        name: &str,
-        settings: &toml::Table,
-        base: &Path,
-        path: &Path,
-    ) -> Result<Self> {
-        let mut settings = settings.clone();
-        let Some(toml::Value::String(kind)) = settings.remove("type") else {
-            return Err(Error::config(format!("{what} `{name}` has no type"))
-                .with("path", path.display())
-                .hint("add, for example, type = \"kustomer\" or type = \"duckdb\""));
-        };
-        Ok(Self { name: name.to_owned(), kind, settings, base: base.to_owned() })
-    }
-
-    /// A setting that may be text, `{ env = "NAME" }` or `{ file = "path" }`.
-    pub(crate) fn secret(&self, key: &str) -> Result<Option<Secret>> {
-        let Some(value) = self.settings.get(key) else { return Ok(None) };
-        let text = match value {
-            toml::Value::String(text) => text.clone(),
-            other => self.referred(key, other)?.ok_or_else(|| {
-                Error::config(format!("`{key}` of `{}` is neither text nor a reference", self.name))
-                    .hint(format!(
-                        "write {key} = {{ env = \"NAME\" }} or {key} = {{ file = \"path\" }}"
-                    ))
-            })?,
-        };
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(Error::config(format!("`{key}` of `{}` is empty", self.name)));
-        }
-        Ok(Some(Secret::new(text)))
-    }
-
-    /// What `{ env = "NAME" }` or `{ file = "path" }` stands for; none when it is neither.
-    pub(crate) fn referred(&self, key: &str, value: &toml::Value) -> Result<Option<String>> {
-        let toml::Value::Table(table) = value else { return Ok(None) };
-        match table.iter().next().filter(|_| table.len() == 1) {
-            Some((kind, toml::Value::String(name))) if kind == "env" => {
-                std::env::var(name).map(Some).map_err(|_| {
-                    Error::config(format!(
-                        "`{key}` of `{}` is in the environment variable {name}, which is not set",
-                        self.name
-                    ))
-                    .hint(format!("export {name}=… and run again"))
-                })
-            }
-            Some((kind, toml::Value::String(file))) if kind == "file" => {
-                let path = self.base.join(file);
-                std::fs::read_to_string(&path).map(Some).map_err(|error| {
-                    Error::config(format!("cannot read `{key}` of `{}` from its file", self.name))
-                        .with("path", path.display())
-                        .caused_by(error)
-                })
-            }
-            _ => Ok(None),
-        }
-    }
+/// Where relative paths of a file start.
+fn directory(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
 }
 
-fn planned(table: ScheduleTable) -> Result<Planned> {
-    let written = table.clone();
-    let anchor = table.anchor.as_deref().map(|text| {
-        text.parse::<Timestamp>().map_err(|error| {
-            Error::config(format!("the anchor `{text}` is no instant"))
-                .hint("write it with its offset, for example anchor = \"2026-05-01T06:00:00Z\"")
-                .caused_by(error)
-        })
-    });
-    let schedule = Schedule::of(&Settings {
-        frequency_minutes: table.frequency_minutes,
-        anchor: anchor.transpose()?,
-        cron: table.cron,
-        time_zone: table.time_zone,
-    })?;
-    Ok(Planned {
-        schedule,
-        overlap: table.overlap,
-        missed: table.missed,
-        paused: table.paused,
-        limit: Duration::from_hours(u64::from(table.limit_hours.unwrap_or(LIMIT_HOURS))),
-        stale: table.stale_hours.map(|hours| Duration::from_hours(hours.into())),
-        written,
-    })
+fn taken(thing: Thing, name: &str) -> String {
+    format!(
+        "the file now has a {} `{name}`, which holds; this one was set up through the API",
+        thing.word()
+    )
 }
 
-/// The schema's name for a connection's name (`stitch-behaviour.md` 1.2).
-pub(crate) fn schema_name(name: &str) -> String {
-    name.to_lowercase()
-        .chars()
-        .filter(|c| !matches!(c, '.' | '(' | ')'))
-        .map(|c| if c == ' ' || c == '-' { '_' } else { c })
-        .collect()
-}
-
-/// What files of a connection of that name are called.
-fn identity(name: &str) -> ConnectionId {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
-    schema_name(name).chars().map(plain).take(100).collect::<String>().into()
-}
-
-fn check_schema(schema: &str, connection: &str) -> Result<()> {
-    let first = schema.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
-    let rest = schema
-        .chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$');
-    let reserved = schema.starts_with("pg_") || schema == "information_schema";
-    if first && rest && !reserved && schema.len() < 50 {
-        return Ok(());
-    }
-    Err(Error::config(format!(
-        "`{schema}` cannot be the schema of connection `{connection}`"
-    ))
-    .hint("a schema has fewer than 50 characters, only a-z, 0-9, _ and $, begins with a letter or _, and is none of the database's own (pg_…); set schema = \"…\" in the connection"))
-}
-
-/// `tables` lists what is replicated (everything when absent); `exclude` takes away tables
-/// (`kobjects`) and columns (`messages.preview`).
+/// Names as a message lists them.
 fn list(names: &[&str]) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
-
-/// A cause that is a text of several lines.
-#[derive(Debug)]
-struct Unwrapped(String);
-
-impl std::fmt::Display for Unwrapped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unwrapped {}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
@@ -479,7 +312,10 @@ mod tests {
     "#;
 
     fn parse(text: &str) -> Result<Config> {
-        Config::parse(text, Path::new("bobbin.toml"), Path::new("/somewhere"))
+        let (path, base) = (Path::new("bobbin.toml"), Path::new("/somewhere"));
+        let file = File::parse(text, path)?;
+        let home = file.home(base);
+        Config::resolve(file, (path, base), home, Store::default())
     }
 
     #[test]
@@ -512,21 +348,17 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let report = |text: &str| parse(text).map(|_| ()).unwrap_err().report();
-        insta::assert_snapshot!(report("[connections.a]\nsource = \"k\"\ndestnation = \"d\"\n"), @r#"
-        the configuration file cannot be understood (path: bobbin.toml)
-          caused by: TOML parse error at line 3, column 1
-          |
-        3 | destnation = "d"
-          | ^^^^^^^^^^
-        unknown field `destnation`, expected one of `source`, `destination`, `schema`, `tables`, `exclude`, `drop`, `hash`, `mask`, `schedule`
+        insta::assert_snapshot!(report("[connections.a]\nsource = \"k\"\ndestnation = \"d\"\n"), @r"
+        the configuration file cannot be understood (path: bobbin.toml, line: 3, column: 1)
+          caused by: unknown field `destnation`, expected one of `source`, `destination`, `display_name`, `schema`, `tables`, `exclude`, `drop`, `hash`, `mask`, `schedule`
           hint: `bobbin init --print` shows a file with every setting explained
-        "#);
+        ");
         insta::assert_snapshot!(report(&GOOD.replace("source = \"k\"", "source = \"kk\"")), @r"
         connection `Stitch Kustomer (EU)` names a source `kk` that the file does not have (path: bobbin.toml)
           hint: there are: k
         ");
         insta::assert_snapshot!(report(&GOOD.replace("Stitch Kustomer (EU)", "9 lives")), @r#"
-        `9_lives` cannot be the schema of connection `9 lives`
+        `9_lives` cannot be the schema of connection `9 lives` (path: bobbin.toml)
           hint: a schema has fewer than 50 characters, only a-z, 0-9, _ and $, begins with a letter or _, and is none of the database's own (pg_…); set schema = "…" in the connection
         "#);
         let twice = format!(

@@ -45,7 +45,7 @@ pub(crate) fn status(kind: ErrorKind, party: Party) -> u8 {
         ErrorKind::DiskFull => LOCAL,
         ErrorKind::Bug => BUG,
         _ if party == Party::Destination => DESTINATION,
-        ErrorKind::Config => CONFIG,
+        ErrorKind::Config | ErrorKind::NotFound => CONFIG,
         ErrorKind::Auth | ErrorKind::Permission => AUTH,
         ErrorKind::RateLimited
         | ErrorKind::Unavailable

@@ -1,7 +1,9 @@
 //! The one list of taps and destinations.
 
+pub(crate) mod kind;
 mod layout;
 mod singer;
+pub(crate) mod types;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -249,7 +251,8 @@ pub(crate) fn duckdb(part: &Part) -> Result<bobbin_duckdb::Config> {
     Ok(config)
 }
 
-fn json(value: &toml::Value) -> Value {
+/// A setting as JSON.
+pub(crate) fn json(value: &toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::from(text.as_str()),
         toml::Value::Integer(n) => Value::from(*n),

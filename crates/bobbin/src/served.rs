@@ -1,24 +1,29 @@
-//! What a service serves: the file as it was last applied, and how it differs from the file now.
+//! What a service serves: the file as it was last applied, with what was set up through the API, and how
+//! that differs from the file now.
+
+mod checks;
+mod setup;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::id::ConnectionId;
-use bobbin_core::report::{Event, JobLog, Level};
+use bobbin_core::report::{Event, JobLog, Level, NoLog};
 use bobbin_core::selection::Selection;
-use bobbin_core::{Error, Result};
+use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::RunReport;
-use bobbin_engine::ledger::Trigger;
+use bobbin_engine::ledger::{Side, Thing, Trigger};
 use bobbin_engine::service::{Control, Runner, Scheduled};
 use bobbin_notify::Notifier;
-use bobbin_server::{Change, Described, Difference, Program};
+use bobbin_server::{Change, Described, Difference, Edit, Part, Program, Type};
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
-use crate::config::{Config, Connection};
-use crate::job;
+use crate::config::{Config, Connection, Managed};
 use crate::out::eprintln;
+use crate::{job, registry};
 
 /// Makes each job's tap and destination out of the file, as it was last applied.
 pub(crate) struct Served {
@@ -29,6 +34,7 @@ pub(crate) struct Served {
     notifier: RwLock<Arc<Notifier>>,
     /// One at a time.
     applying: Mutex<()>,
+    checks: checks::Checks,
 }
 
 impl Served {
@@ -42,7 +48,12 @@ impl Served {
             now: RwLock::new(Arc::new(config)),
             notifier: RwLock::new(Arc::new(notifier)),
             applying: Mutex::new(()),
+            checks: checks::Checks::default(),
         })
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.applying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file as it was last applied.
@@ -64,7 +75,8 @@ pub(crate) fn scheduled(connection: &Connection) -> Scheduled {
         schedule: plan.schedule.clone(),
         overlap: plan.overlap,
         missed: plan.missed,
-        paused: plan.paused,
+        // What nobody has chosen tables of has nothing to replicate.
+        paused: plan.paused || !connection.configured,
         limit: plan.limit,
         stale: plan.stale,
     }
@@ -82,7 +94,10 @@ impl Runner for Served {
             .connections
             .values()
             .find(|known| known.id == *connection)
-            .ok_or_else(|| Error::config("the file does not have this connection any more"))?;
+            .ok_or_else(|| Error::config("there is no such connection any more"))?;
+        if !connection.configured {
+            return Err(Error::config("no tables are chosen yet"));
+        }
         let log = Arc::new(Warnings { connection: connection.name.clone() });
         job::run(connection, &config.engine(), trigger, cancel, &log)
     }
@@ -94,9 +109,13 @@ impl Program for Served {
         let described = |connection: &Connection| {
             let described = Described {
                 name: connection.name.clone(),
+                display_name: connection.display_name.clone(),
+                managed_by: connection.by.into(),
+                configured: connection.configured,
                 schema: connection.schema.to_string(),
                 source: connection.source.kind.clone(),
                 destination: connection.destination.kind.clone(),
+                source_name: connection.source.name.clone(),
                 destination_name: connection.destination.name.clone(),
             };
             (connection.id.clone(), described)
@@ -110,42 +129,99 @@ impl Program for Served {
         connections.find(|known| known.id == *connection).map(|found| found.selection.clone())
     }
 
+    fn parts(&self, thing: Thing) -> Vec<Part> {
+        setup::parts(&self.config(), thing)
+    }
+
+    fn written(&self, connection: &ConnectionId) -> Option<Map<String, Value>> {
+        let key = (Thing::Connection, connection.to_string());
+        self.config().store.written.get(&key).map(|written| written.body.clone())
+    }
+
+    fn broken(&self) -> Vec<(Thing, String, String)> {
+        let config = self.config();
+        let broken = config.broken.iter();
+        broken.map(|((thing, name), why)| (*thing, name.clone(), why.clone())).collect()
+    }
+
+    fn change(&self, edits: &[Edit]) -> Result<()> {
+        self.set_up(edits)
+    }
+
+    fn types(&self) -> Vec<Type> {
+        registry::types::types()
+    }
+
+    fn check(&self, side: Side, name: &str) -> Result<()> {
+        self.begin_check(side, name)
+    }
+
     fn apply(&self, make: bool) -> Result<Vec<Difference>> {
-        let _one = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = Config::read(&self.file.0)?;
-        if let Some(home) = &self.file.1 {
-            file.home.clone_from(home);
-        }
+        let _one = self.one_at_a_time();
         let now = self.config();
+        let file = Config::read(&self.file.0, self.file.1.as_deref())?;
         if file.home != now.home {
             return Err(Error::config("`home` cannot change while bobbin serves it")
                 .with("home", now.home.display())
                 .hint("stop the service and start it again"));
         }
+        // A file that was cut short must not end everything.
+        if file.connections.is_empty() && !now.connections.is_empty() {
+            return Err(Error::config("the file has no connection any more")
+                .with("path", file.path.display())
+                .hint("if that is meant, stop the service"));
+        }
+        for connection in file.connections.values().filter(|known| known.by == Managed::File) {
+            registry::tap(&connection.source)?;
+            let log = Arc::new(NoLog);
+            registry::destination(&connection.destination, &file.home, log)?;
+            connection.chosen()?;
+        }
         let notifier = file.notifier()?;
         let differences = differences(&now, &file);
-        if !make {
-            return Ok(differences);
-        }
-        let file = Arc::new(file);
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&file);
-        *self.notifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(notifier);
-        for difference in &differences {
-            match file.connections.get(&difference.connection) {
-                Some(connection) => self.control.declare(scheduled(connection))?,
-                None => {
-                    // Another name with the same files is the same connection.
-                    let gone = now.connections.get(&difference.connection);
-                    let gone = gone.filter(|gone| {
-                        file.connections.values().all(|connection| connection.id != gone.id)
-                    });
-                    if let Some(gone) = gone {
-                        self.control.withdraw(&gone.id)?;
-                    }
-                }
-            }
+        if make {
+            self.take_effect(&now, Arc::new(file))?;
+            *self.notifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(notifier);
         }
         Ok(differences)
+    }
+}
+
+impl Served {
+    /// Goes on with `new` in place of `now`. What runs is left alone.
+    fn take_effect(&self, now: &Config, new: Arc<Config>) -> Result<()> {
+        let (mut declared, mut withdrawn, mut first) = (Vec::new(), Vec::new(), Vec::new());
+        for difference in differences(now, &new) {
+            let name = &difference.connection;
+            let before = now.connections.get(name);
+            if let Some(connection) = new.connections.get(name) {
+                declared.push(scheduled(connection));
+                let chosen = connection.configured && before.is_some_and(|known| !known.configured);
+                if chosen && !connection.schedule.paused {
+                    first.push(connection.id.clone());
+                }
+                continue;
+            }
+            // Another name with the same files is the same connection.
+            let gone = before
+                .filter(|gone| new.connections.values().all(|connection| connection.id != gone.id));
+            withdrawn.extend(gone.map(|gone| gone.id.clone()));
+        }
+        let known = Arc::clone(&*self.now.read().unwrap_or_else(PoisonError::into_inner));
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = new;
+        if let Err(error) = self.control.apply(declared, withdrawn) {
+            // So that the next attempt finds what is different still.
+            *self.now.write().unwrap_or_else(PoisonError::into_inner) = known;
+            return Err(error);
+        }
+        // Whoever has just chosen tables does not wait for the next slot.
+        for connection in first {
+            match self.control.run(&connection) {
+                Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -172,6 +248,12 @@ fn differences(old: &Config, new: &Config) -> Vec<Difference> {
         }
     }
     differences
+}
+
+/// Tells whoever reads the service's log of what went wrong beside everything.
+fn warn(error: &Error) {
+    let now = Timestamp::now();
+    eprintln!("{now:.0} warning: {}", error.report().replace('\n', "\n  "));
 }
 
 /// What a person who reads the service's log has to know of a running job.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bobbin_core::id::{ConnectionId, JobId, StreamName};
+use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
 use bobbin_core::receipt::{Change, Mark, Span};
 use bobbin_core::state::State;
 use bobbin_core::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use serde::Serialize;
 
 use super::Ledger;
@@ -15,6 +15,11 @@ use super::slots::{instant, text};
 
 /// The days of a period, in which Stitch counts rows.
 pub const PERIOD_DAYS: i64 = 30;
+
+/// Rows that are deleted in one transaction.
+const FORGOTTEN_AT_ONCE: usize = 10_000;
+
+const WRITING: &str = "cannot write down a load";
 
 /// A load: one round of a job, which holds one stream, or the attempt at it.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -97,16 +102,77 @@ impl Ledger {
         load: &Load,
         state: Option<&State>,
     ) -> Result<()> {
-        let failed = |error| self.error("cannot write down a load", error);
-        let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
-        let what = load.rows + load.unchanged + load.rejected + load.removed;
-        if what > 0 || load.error.is_some() || !load.changes.is_empty() {
-            put(&transaction, connection, load).map_err(failed)?;
-        }
-        if let Some(state) = state {
-            self.put_state(connection, state, load.ended)?;
-        }
-        transaction.commit().map_err(failed)
+        self.loaded_of(connection, load, &[], state)
+    }
+
+    /// The same, of these segments: until they are released, a crash must not have them counted again.
+    /// Those of the connection's load before are released by now.
+    pub(crate) fn loaded_of(
+        &self,
+        connection: &ConnectionId,
+        load: &Load,
+        segments: &[SegmentId],
+        state: Option<&State>,
+    ) -> Result<()> {
+        let failed = |error| self.error(WRITING, error);
+        self.atomically(WRITING, || {
+            let what = load.rows + load.unchanged + load.rejected + load.removed;
+            if what > 0 || load.error.is_some() || !load.changes.is_empty() {
+                put(&self.sqlite, connection, load).map_err(failed)?;
+            }
+            if !segments.is_empty() {
+                self.sqlite
+                    .execute(
+                        "DELETE FROM loaded_segments WHERE connection = ?1",
+                        params![connection.as_str()],
+                    )
+                    .map_err(failed)?;
+            }
+            for segment in segments {
+                self.sqlite
+                    .execute(
+                        "INSERT OR IGNORE INTO loaded_segments (connection, job, number)
+                         VALUES (?1, ?2, ?3)",
+                        params![connection.as_str(), segment.job.as_str(), segment.number],
+                    )
+                    .map_err(failed)?;
+            }
+            state.map_or(Ok(()), |state| self.save_state(connection, state, load.ended))
+        })
+    }
+
+    /// Segments of the connection that may still be in its spool although their load is written down.
+    pub(crate) fn loaded_segments(&self, connection: &ConnectionId) -> Result<Vec<SegmentId>> {
+        let failed = |error| self.error("cannot read the loads", error);
+        let mut statement = self
+            .sqlite
+            .prepare("SELECT job, number FROM loaded_segments WHERE connection = ?1")
+            .map_err(failed)?;
+        let rows = statement
+            .query_map(params![connection.as_str()], |row| {
+                let job: String = row.get(0)?;
+                Ok(SegmentId { job: job.into(), number: row.get(1)? })
+            })
+            .map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)
+    }
+
+    /// The name in the destination of a stream's table, as its loads tell.
+    pub(crate) fn table_of(
+        &self,
+        connection: &ConnectionId,
+        stream: &StreamName,
+    ) -> Result<Option<String>> {
+        self.sqlite
+            .query_row(
+                "SELECT table_name FROM loads
+                 WHERE connection = ?1 AND stream = ?2 AND error IS NULL AND table_name IS NOT NULL
+                 ORDER BY id DESC LIMIT 1",
+                params![connection.as_str(), stream.as_str()],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(|error| self.error("cannot read the loads", error))
     }
 
     /// The latest loads of a connection, or of one of its tables, newest first; those before the
@@ -262,27 +328,35 @@ impl Ledger {
     }
 
     /// Forgets loads, jobs and slots from before `before`; how many rows were loaded on which day
-    /// stays for another period, the latest job of each connection always.
+    /// stays for another period, the latest job of each connection and its latest complete one always.
+    /// Whoever else wants to write gets their turn in between.
     pub(crate) fn forget(&self, before: Timestamp) -> Result<()> {
         let failed = |error| self.error("cannot forget old jobs", error);
-        let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
-        let old = text(before);
-        for statement in [
-            "DELETE FROM loads WHERE ended < ?1",
-            "DELETE FROM slots WHERE last < ?1",
-            "DELETE FROM notices WHERE recovered < ?1",
-            "DELETE FROM jobs WHERE ended < ?1 AND id < (
-                 SELECT max(id) FROM jobs AS newest WHERE newest.connection = jobs.connection)",
+        let (old, old_day) = (text(before), day(before, PERIOD_DAYS));
+        for (table, which, before) in [
+            ("loads", "ended < ?1", Some(&old)),
+            ("slots", "last < ?1", Some(&old)),
+            ("notices", "recovered < ?1", Some(&old)),
+            ("tellings", "notice NOT IN (SELECT id FROM notices)", None),
+            (
+                "jobs",
+                "ended < ?1 AND (connection, id) NOT IN (
+                     SELECT connection, max(id) FROM jobs GROUP BY connection
+                     UNION ALL
+                     SELECT connection, max(id) FROM jobs WHERE outcome = 'complete'
+                     GROUP BY connection)",
+                Some(&old),
+            ),
+            ("loaded_rows", "day < ?1", Some(&old_day)),
         ] {
-            transaction.execute(statement, params![old]).map_err(failed)?;
+            let statement = format!(
+                "DELETE FROM {table} WHERE rowid IN
+                     (SELECT rowid FROM {table} WHERE {which} LIMIT {FORGOTTEN_AT_ONCE})"
+            );
+            let batch = || self.sqlite.execute(&statement, params_from_iter(before));
+            while batch().map_err(failed)? == FORGOTTEN_AT_ONCE {}
         }
-        transaction
-            .execute("DELETE FROM tellings WHERE notice NOT IN (SELECT id FROM notices)", [])
-            .map_err(failed)?;
-        transaction
-            .execute("DELETE FROM loaded_rows WHERE day < ?1", params![day(before, PERIOD_DAYS)])
-            .map_err(failed)?;
-        transaction.commit().map_err(failed)
+        Ok(())
     }
 }
 
@@ -298,7 +372,7 @@ fn place<'a>(tables: &'a mut [LoadedTable], stream: &str, subtable: &str) -> Opt
 }
 
 fn put(
-    transaction: &Transaction<'_>,
+    transaction: &rusqlite::Connection,
     connection: &ConnectionId,
     load: &Load,
 ) -> rusqlite::Result<()> {

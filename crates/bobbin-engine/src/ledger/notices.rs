@@ -7,12 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::loads::{Load, Stored};
 use super::slots::{instant, text};
 use super::{Ledger, RunReport};
 use crate::report::Outcome;
 
-/// What a notice is about. A connection has at most one of a kind that is not over.
+/// What a notice is about. A connection has at most one of a kind that is not over; of hooks, one each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeKind {
@@ -105,8 +104,12 @@ impl Telling {
     }
 }
 
-/// After so many attempts a notice is not told to a channel any more.
+/// After so many attempts a warning is not told to a channel any more, nor that something is over. What
+/// is critical is tried on, every hour, while it is so.
 const MOST_ATTEMPTS: u32 = 8;
+
+/// How often something that goes on is counted anew.
+const COUNTED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// The columns of a notice, in the order [`notice`] reads them.
 const COLUMNS: &str = "n.id, n.connection, n.kind, n.message, n.detail, n.raised, n.seen, n.times, \
@@ -122,14 +125,61 @@ impl Ledger {
         detail: Option<&str>,
         now: Timestamp,
     ) -> Result<()> {
+        self.put_notice(connection, (kind, ""), (message, detail), now, now)
+    }
+
+    /// Says that a post-load hook could not be told of a load of the connection.
+    pub fn raise_hook(
+        &self,
+        connection: &ConnectionId,
+        hook: &str,
+        message: &str,
+        detail: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.put_notice(connection, (NoticeKind::Hook, hook), (message, detail), now, now)
+    }
+
+    /// Says that something is still so, for whoever looks often: it counts once an hour, and when it
+    /// reads differently.
+    pub(crate) fn raise_on(
+        &self,
+        connection: &ConnectionId,
+        kind: NoticeKind,
+        message: &str,
+        detail: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let before = now.checked_sub(COUNTED_AGAIN).unwrap_or(Timestamp::MIN);
+        self.put_notice(connection, (kind, ""), (message, detail), now, before)
+    }
+
+    /// One that reads the same and was seen after `before` stays as it is.
+    fn put_notice(
+        &self,
+        connection: &ConnectionId,
+        (kind, about): (NoticeKind, &str),
+        (message, detail): (&str, Option<&str>),
+        now: Timestamp,
+        before: Timestamp,
+    ) -> Result<()> {
         self.sqlite
             .execute(
-                "INSERT INTO notices (connection, kind, message, detail, raised, seen, times)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1)
-                 ON CONFLICT (connection, kind) WHERE recovered IS NULL DO UPDATE SET
+                "INSERT INTO notices (connection, kind, about, message, detail, raised, seen, times)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1)
+                 ON CONFLICT (connection, kind, about) WHERE recovered IS NULL DO UPDATE SET
                      message = excluded.message, detail = excluded.detail, seen = excluded.seen,
-                     times = times + 1",
-                params![connection.as_str(), kind.word(), message, detail, text(now)],
+                     times = times + 1
+                 WHERE ?7 = ?6 OR message <> excluded.message OR seen <= ?7",
+                params![
+                    connection.as_str(),
+                    kind.word(),
+                    about,
+                    message,
+                    detail,
+                    text(now),
+                    text(before)
+                ],
             )
             .map_err(|error| self.error("cannot write down a notice", error))?;
         Ok(())
@@ -142,11 +192,32 @@ impl Ledger {
         kind: NoticeKind,
         now: Timestamp,
     ) -> Result<()> {
+        self.recover_of(connection, kind, None, now)
+    }
+
+    /// Says that a post-load hook can be told again, or need not be.
+    pub fn recover_hook(
+        &self,
+        connection: &ConnectionId,
+        hook: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.recover_of(connection, NoticeKind::Hook, Some(hook), now)
+    }
+
+    fn recover_of(
+        &self,
+        connection: &ConnectionId,
+        kind: NoticeKind,
+        about: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
         self.sqlite
             .execute(
                 "UPDATE notices SET recovered = ?3
-                 WHERE connection = ?1 AND kind = ?2 AND recovered IS NULL",
-                params![connection.as_str(), kind.word(), text(now)],
+                 WHERE connection = ?1 AND kind = ?2 AND about = coalesce(?4, about)
+                     AND recovered IS NULL",
+                params![connection.as_str(), kind.word(), text(now), about],
             )
             .map_err(|error| self.error("cannot write down that a notice is over", error))?;
         Ok(())
@@ -286,7 +357,7 @@ impl Ledger {
     }
 
     /// Writes down that a channel was told, or why it could not be: then it is tried again later, a
-    /// limited number of times.
+    /// limited number of times unless it is critical.
     pub fn told(
         &self,
         channel: &str,
@@ -306,8 +377,13 @@ impl Ledger {
             .optional()
             .map_err(failed)?;
         let attempts = attempts.unwrap_or(0) + 1;
-        let done = error.is_none() || attempts >= MOST_ATTEMPTS;
-        let wait = SignedDuration::from_mins(1 << attempts.min(7));
+        let goes_on = notice.kind.is_critical() && telling == Telling::Raised;
+        let done = error.is_none() || (attempts >= MOST_ATTEMPTS && !goes_on);
+        let wait = match attempts {
+            6.. if goes_on => 60,
+            attempts => 1 << attempts.min(7),
+        };
+        let wait = SignedDuration::from_mins(wait);
         let next = now.checked_add(wait).unwrap_or(Timestamp::MAX);
         self.sqlite
             .execute(
@@ -326,47 +402,6 @@ impl Ledger {
                 ],
             )
             .map_err(failed)?;
-        Ok(())
-    }
-
-    /// The loads that a post-load hook has not been sent yet, oldest first: those since it was first
-    /// asked for, in which rows came or were set aside (F-96).
-    pub fn unsent(&self, hook: &str, most: u32) -> Result<Vec<(i64, ConnectionId, Load)>> {
-        let failed = |error| self.error("cannot read the loads for a hook", error);
-        self.sqlite
-            .execute(
-                "INSERT OR IGNORE INTO hooks (hook, sent)
-                 VALUES (?1, (SELECT coalesce(max(id), 0) FROM loads))",
-                params![hook],
-            )
-            .map_err(failed)?;
-        let mut statement = self
-            .sqlite
-            .prepare(&format!(
-                "SELECT {}, connection FROM loads
-                 WHERE id > (SELECT sent FROM hooks WHERE hook = ?1)
-                     AND error IS NULL AND rows + rejected > 0
-                 ORDER BY id LIMIT ?2",
-                Stored::COLUMNS
-            ))
-            .map_err(failed)?;
-        let read = |row: &Row<'_>| {
-            let connection: String = row.get(Stored::COUNT)?;
-            Ok((row.get::<_, i64>(0)?, connection, Stored::of(row)?))
-        };
-        let rows = statement.query_map(params![hook, most], read).map_err(failed)?;
-        rows.map(|row| {
-            let (id, connection, stored) = row.map_err(failed)?;
-            Ok((id, connection.into(), stored.load()?))
-        })
-        .collect()
-    }
-
-    /// Writes down that a hook was sent a load, or that it was given up: it never comes again.
-    pub fn sent(&self, hook: &str, load: i64) -> Result<()> {
-        self.sqlite
-            .execute("UPDATE hooks SET sent = max(sent, ?2) WHERE hook = ?1", params![hook, load])
-            .map_err(|error| self.error("cannot write down what a hook was sent", error))?;
         Ok(())
     }
 }

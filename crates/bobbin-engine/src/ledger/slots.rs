@@ -154,6 +154,20 @@ impl Ledger {
         base.as_deref().map(instant).transpose()
     }
 
+    /// Since when the connection's schedule is paused by somebody.
+    pub fn paused_since(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
+        let since: Option<Option<String>> = self
+            .sqlite
+            .query_row(
+                "SELECT paused FROM schedules WHERE connection = ?1",
+                params![connection.as_str()],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(|error| self.error("cannot read the schedule", error))?;
+        since.flatten().as_deref().map(instant).transpose()
+    }
+
     /// Whether somebody paused the connection's schedule.
     pub fn is_paused(&self, connection: &ConnectionId) -> Result<bool> {
         self.sqlite
@@ -167,33 +181,36 @@ impl Ledger {
 
     /// Writes down what became of a slot, before anything is done about it.
     pub fn decide(&self, connection: &ConnectionId, row: &SlotRow) -> Result<()> {
-        let failed = |error| self.error("cannot write down what became of a slot", error);
-        let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
-        transaction
-            .execute(
-                "INSERT INTO slots (connection, slot, last, count, outcome, reason, decided)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (connection, slot) DO UPDATE SET
-                     outcome = excluded.outcome, reason = excluded.reason, decided = excluded.decided
-                 WHERE job IS NULL",
-                params![
-                    connection.as_str(),
-                    text(row.slot),
-                    text(row.last),
-                    row.count,
-                    row.outcome.word(),
-                    row.reason,
-                    text(row.decided)
-                ],
-            )
-            .map_err(failed)?;
-        transaction
-            .execute(
-                "UPDATE schedules SET decided = max(decided, ?2) WHERE connection = ?1",
-                params![connection.as_str(), text(row.last)],
-            )
-            .map_err(failed)?;
-        transaction.commit().map_err(failed)
+        let what = "cannot write down what became of a slot";
+        let failed = |error| self.error(what, error);
+        self.atomically(what, || {
+            self.sqlite
+                .execute(
+                    "INSERT INTO slots (connection, slot, last, count, outcome, reason, decided)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                     ON CONFLICT (connection, slot) DO UPDATE SET
+                         outcome = excluded.outcome, reason = excluded.reason,
+                         decided = excluded.decided
+                     WHERE job IS NULL",
+                    params![
+                        connection.as_str(),
+                        text(row.slot),
+                        text(row.last),
+                        row.count,
+                        row.outcome.word(),
+                        row.reason,
+                        text(row.decided)
+                    ],
+                )
+                .map_err(failed)?;
+            self.sqlite
+                .execute(
+                    "UPDATE schedules SET decided = max(decided, ?2) WHERE connection = ?1",
+                    params![connection.as_str(), text(row.last)],
+                )
+                .map_err(failed)?;
+            Ok(())
+        })
     }
 
     /// The latest slots of a connection, newest first.

@@ -9,6 +9,8 @@ use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::treat::Passed;
+
 /// The version of the manifest's form. A newer one is refused.
 const FORM: u32 = 1;
 
@@ -21,6 +23,8 @@ pub struct Sealed {
     pub stream: Stream,
     /// The state of its job before it: what its own state goes on from.
     pub after: Option<State>,
+    /// What its lines went through; none where an earlier release wrote it, which did not say.
+    pub(crate) passed: Option<Passed>,
     /// Its data file.
     pub data: PathBuf,
     /// Its manifest file.
@@ -37,6 +41,8 @@ struct Manifest {
     stream: Stream,
     #[serde(default)]
     after: Option<State>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passed: Option<Passed>,
 }
 
 impl Sealed {
@@ -66,6 +72,7 @@ impl Sealed {
             segment: manifest.segment,
             stream: manifest.stream,
             after: manifest.after,
+            passed: manifest.passed,
             data,
             manifest: path.to_owned(),
             size_bytes: size,
@@ -110,6 +117,7 @@ impl Sealed {
             size_bytes: self.size_bytes,
             stream: self.stream.clone(),
             after: self.after.clone(),
+            passed: self.passed.clone(),
         })
         .map_err(|error| Error::bug("cannot write a manifest as JSON").caused_by(error))
     }

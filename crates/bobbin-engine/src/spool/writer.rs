@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use super::Sealed;
 use super::manifest::data_path;
+use crate::treat::Rules;
 
 /// Bounds on what the spool takes.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,8 @@ pub struct SpoolWriter {
     limits: Limits,
     next_number: u64,
     next_sequence: i64,
+    /// What lines have gone through that come here.
+    rules: Arc<Rules>,
     streams: HashMap<StreamName, Stream>,
     open: Option<OpenSegment>,
     /// A state that no segment carries yet.
@@ -80,6 +83,7 @@ impl SpoolWriter {
         first_sequence: i64,
         limits: Limits,
         base: State,
+        rules: Arc<Rules>,
     ) -> Result<Self> {
         let directory = spool.join(job.as_str());
         fs::create_dir_all(&directory).map_err(|error| {
@@ -92,6 +96,7 @@ impl SpoolWriter {
             limits,
             next_number: 1,
             next_sequence: first_sequence,
+            rules,
             streams: HashMap::new(),
             open: None,
             state: None,
@@ -243,6 +248,7 @@ impl SpoolWriter {
                 state: self.state.take(),
             },
             stream: stream.clone(),
+            passed: Some(self.rules.passed(stream)),
             after: Some(self.last.clone()),
             data,
             manifest: open.manifest,
@@ -299,6 +305,7 @@ impl Output for SpoolWriter {
         // the new one merely extends it: then that serves for both.
         let extends = |old: &Stream| {
             old.key == stream.key
+                && old.replication_key == stream.replication_key
                 && old.version_fields == stream.version_fields
                 && grown(&old.fields, &stream.fields)
         };

@@ -3,9 +3,11 @@
 use std::fs;
 
 use bobbin_core::ErrorKind;
+use bobbin_core::clock::FixedClock;
 use bobbin_engine::ledger::Ledger;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::support::{Memory, Step, engine, run, try_run};
+use crate::support::{Memory, Step, engine, run, run_at, try_run};
 
 #[test]
 fn reports_and_states_are_kept() {
@@ -39,4 +41,29 @@ fn a_newer_or_damaged_ledger_is_refused_with_what_to_do() {
     let error = try_run(&engine, &[], &Memory::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
     assert!(error.report().contains("move the file away"), "{error:?}");
+}
+
+/// What a hook is told goes by the loads' numbers: a load must not come under a number that was sent.
+#[test]
+fn a_hook_is_told_of_loads_after_all_others_were_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut engine = engine(&directory);
+    engine.keep_days = 10;
+    let start: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+    let at = |days: i64| FixedClock(start + SignedDuration::from_hours(24 * days));
+    let memory = Memory::default();
+    let job = |days: i64, ids: std::ops::Range<u64>| {
+        run_at(&at(days), &engine, &[Step::Records("a", ids)], &memory).unwrap();
+        let ledger = engine.ledger().unwrap();
+        let unsent = ledger.unsent("dbt", 100, at(days).0).unwrap();
+        for (id, ..) in &unsent {
+            ledger.sent("dbt", *id).unwrap();
+        }
+        unsent.len()
+    };
+    assert_eq!(job(0, 0..9), 0, "what was before it was asked for is not told");
+    assert_eq!(job(1, 9..20), 3);
+    // Everything is older than is kept.
+    assert_eq!(job(30, 20..21), 1);
+    assert_eq!(job(60, 21..22), 1);
 }

@@ -4,7 +4,7 @@ use bobbin_core::ErrorKind;
 use bobbin_core::clock::FixedClock;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::support::{Fault, Memory, Step, engine, run, run_at, try_run};
+use crate::support::{Fault, Memory, Step, alter, engine, run, run_at, spool_files, try_run};
 
 /// F-60: each round is a load; F-59: tables with their counts.
 #[test]
@@ -100,4 +100,120 @@ fn f62_old_jobs_and_loads_are_forgotten_counts_stay_longer() {
     let days: Vec<_> = days.iter().map(|(day, _, rows)| (day.as_str(), *rows)).collect();
     assert_eq!(days, [("2026-01-16", 3), ("2026-01-10", 2)]);
     assert_eq!(engine.ledger().unwrap().jobs(&"test".into(), 1).unwrap().len(), 1);
+}
+
+/// The process ended after the destination had made the rows durable and before that was written down.
+#[test]
+fn durable_segments_whose_load_was_not_written_down_are_counted_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&directory);
+    let memory = Memory::default();
+    let test = "test".into();
+    // Both rounds become durable, one answer is lost for good, and nothing is released.
+    let answer_lost = Fault::CommitAnswer(2, ErrorKind::Permission);
+    memory.faults.lock().unwrap().push(answer_lost);
+    let steps = [Step::Records("a", 0..4), Step::Records("b", 0..3), Step::State(1)];
+    let first = run(&engine, &steps, &memory);
+    assert!(first.error.is_some());
+    assert_eq!(memory.durable.lock().unwrap().rows.len(), 7);
+    let spool = directory.path().join("spool");
+    assert!(!spool_files(&spool).is_empty());
+    let told = || -> Vec<(String, u64, bool)> {
+        let loads = engine.ledger().unwrap().loads(&test, None, None, 10).unwrap();
+        loads.into_iter().map(|(_, l)| (l.stream.to_string(), l.rows, l.error.is_none())).collect()
+    };
+    let before = [("b".to_owned(), 0, false), ("a".to_owned(), 4, true)];
+    assert_eq!(told(), before);
+    // As if the next job's process, too, ended before it let go of them: they are there once more.
+    let copy = tempfile::tempdir().unwrap();
+    let copied = |from: &std::path::Path, to: &std::path::Path| {
+        let from = format!("{}/.", from.display());
+        let status = std::process::Command::new("cp").args(["-r", &from]).arg(to).status();
+        assert!(status.unwrap().success());
+    };
+    copied(&spool, copy.path());
+    let earlier = jiff::Timestamp::now();
+    run(&engine, &steps, &memory);
+    assert!(spool_files(&spool).is_empty());
+    let after = [&[("b".to_owned(), 3, true)], &before[..]].concat();
+    assert_eq!(told(), after);
+    let ledger = engine.ledger().unwrap();
+    let tables = ledger.loaded_tables(&test, Timestamp::now()).unwrap();
+    assert_eq!((tables[1].error.as_deref(), tables[1].rows.day), (None, 3));
+    let load = ledger.loads(&test, None, None, 1).unwrap().remove(0).1;
+    assert_eq!((&load.job, load.bytes > 0, load.bookmark), (&first.job, true, None));
+    assert!(load.changes[0].to_string().contains("not known"), "{:?}", load.changes);
+    // Whoever looks for its rows by when they were loaded finds them.
+    assert!(load.started < earlier && load.started <= load.ended);
+    assert_eq!(ledger.state(&test).unwrap(), memory.durable.lock().unwrap().state);
+
+    copied(copy.path(), &spool);
+    run(&engine, &steps, &memory);
+    assert!(spool_files(&spool).is_empty());
+    assert_eq!(told(), after, "counted twice");
+}
+
+/// Rows that are durable do not make a job fail because the ledger is full; what it could not take is
+/// written down as soon as it can.
+#[test]
+fn loads_that_cannot_be_written_down_are_told_and_written_down_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&directory);
+    drop(engine.ledger().unwrap());
+    let full =
+        "CREATE TRIGGER full BEFORE INSERT ON loads BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    alter(directory.path(), full);
+    let memory = Memory::default();
+    let steps = [
+        Step::Records("a", 0..4),
+        Step::Committed(1),
+        Step::Ledger("DROP TRIGGER full"),
+        Step::Records("a", 4..8),
+        Step::State(1),
+    ];
+    let report = run(&engine, &steps, &memory);
+    assert_eq!((report.error, report.tables[0].loaded), (None, 8));
+    assert!(report.notices.iter().any(|notice| notice.contains("write down a load")));
+    let loads = engine.ledger().unwrap().loads(&"test".into(), None, None, 10).unwrap();
+    assert_eq!(loads.iter().map(|(_, load)| load.rows).collect::<Vec<_>>(), [4, 4]);
+}
+
+/// A connection that fails for longer than history is kept still knows when it was complete.
+#[test]
+fn the_last_complete_job_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut engine = engine(&directory);
+    engine.keep_days = 10;
+    let start: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+    let memory = Memory::default();
+    for days in 0..30 {
+        let clock = FixedClock(start + SignedDuration::from_hours(24 * days));
+        let steps = match days {
+            0..3 => vec![Step::Records("a", 0..1)],
+            _ => vec![Step::Fail(ErrorKind::Protocol)],
+        };
+        run_at(&clock, &engine, &steps, &memory).unwrap();
+    }
+    let ledger = engine.ledger().unwrap();
+    let last = ledger.last_complete(&"test".into()).unwrap();
+    assert_eq!(last, Some(start + SignedDuration::from_hours(48)));
+    assert_eq!(ledger.jobs(&"test".into(), 100).unwrap().len(), 12);
+}
+
+/// More than is deleted at once.
+#[test]
+fn a_long_history_is_forgotten_to_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&directory);
+    drop(engine.ledger().unwrap());
+    alter(
+        directory.path(),
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000)
+         INSERT INTO loads (connection, job, stream, started, ended, rows, unchanged, rejected, removed,
+                            bytes)
+         SELECT 'test', 'j', 'a', '2020', '2020-01-01T00:00:00.000000000Z', 1, 0, 0, 0, 1 FROM n",
+    );
+    run(&engine, &[Step::Records("a", 0..1)], &Memory::default());
+    let loads = engine.ledger().unwrap().loads(&"test".into(), None, None, 100).unwrap();
+    assert_eq!((loads.len(), loads[0].0), (1, 25_001), "numbers are not given twice");
 }

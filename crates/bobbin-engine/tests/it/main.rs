@@ -6,3 +6,4 @@ mod loads;
 mod run;
 mod service;
 mod support;
+mod treatment;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bobbin_core::ErrorKind;
 use bobbin_engine::Outcome;
 
-use crate::support::{self, Durable, Fault, Memory, Step, engine, run, try_run};
+use crate::support::{self, Durable, Fault, Memory, Step, alter, engine, run, try_run};
 
 fn steps() -> Vec<Step> {
     vec![
@@ -294,4 +294,22 @@ fn two_jobs_of_one_connection_do_not_run_at_once() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
     drop(spool);
     run(&engine, &steps(), &Memory::default());
+}
+
+/// A job that ran and loaded is told as that, whatever the ledger can take.
+#[test]
+fn a_job_whose_end_cannot_be_written_down_still_has_its_report() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&directory);
+    drop(engine.ledger().unwrap());
+    alter(
+        directory.path(),
+        "CREATE TRIGGER full BEFORE UPDATE ON jobs WHEN NEW.report IS NOT NULL
+         BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    );
+    let memory = Memory::default();
+    let report = try_run(&engine, &steps(), &memory).unwrap();
+    assert_eq!(report.outcome, Outcome::Complete);
+    assert!(report.notices.iter().any(|notice| notice.contains("job's end")), "{report:?}");
+    assert_whole(&memory);
 }

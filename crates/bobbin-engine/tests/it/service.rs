@@ -10,14 +10,14 @@ use bobbin_core::id::ConnectionId;
 use bobbin_core::report::NoLog;
 use bobbin_core::schedule::{Schedule, Settings};
 use bobbin_core::tap::Context;
-use bobbin_core::{ErrorKind, Result};
+use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::ledger::{NoticeKind, SlotOutcome, SlotRow, Trigger};
-use bobbin_engine::service::{Happening, Runner, Scheduled, Service, Watcher, control};
+use bobbin_engine::service::{Control, Happening, Runner, Scheduled, Service, Watcher, control};
 use bobbin_engine::timetable::{Missed, Overlap};
 use bobbin_engine::{Engine, Outcome, RunReport, RunRequest};
 use jiff::Timestamp;
 
-use crate::support::{Fault, Memory, Script, Step};
+use crate::support::{Fault, Memory, Script, Step, alter};
 
 const START: &str = "2024-05-01T00:00:00Z";
 
@@ -110,6 +110,25 @@ impl Watcher for Notes {
             Happening::TooLong(_) => "too long".to_owned(),
         };
         self.0.lock().unwrap().push(format!("{connection}: {word}"));
+    }
+
+    fn warned(&self, _: Timestamp, _: Option<&ConnectionId>, error: &Error) {
+        self.0.lock().unwrap().push(format!("warning: {error}"));
+    }
+}
+
+impl Notes {
+    fn has(&self, part: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|note| note.contains(part))
+    }
+}
+
+/// Waits for something, not for ever.
+fn until(what: &str, happened: &dyn Fn() -> bool) {
+    let since = std::time::Instant::now();
+    while !happened() {
+        assert!(since.elapsed() < Duration::from_mins(1), "{what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -340,17 +359,10 @@ fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
     let (control, inbox) = control();
     let stop = Cancel::new();
     let asked: ConnectionId = "asked".into();
-    let until = |happened: &dyn Fn() -> bool| {
-        let since = std::time::Instant::now();
-        while !happened() {
-            assert!(since.elapsed() < Duration::from_mins(1));
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    };
     let idle = || control.look().unwrap()[0].running_since.is_none();
     std::thread::scope(|scope| {
         let served = scope.spawn(|| service.run(&scheduled, inbox, &stop));
-        until(&|| runner.began.lock().unwrap().len() == 1 && idle());
+        until("asked", &|| runner.began.lock().unwrap().len() == 1 && idle());
         control.pause(&asked, true).unwrap();
         let seen = control.look().unwrap().remove(0);
         assert!(
@@ -359,20 +371,20 @@ fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
         );
         // Two hours pass without a job, but one may be asked for, and ended.
         let then = clock.now() + jiff::SignedDuration::from_hours(2);
-        until(&|| clock.now() > then);
+        until("asked", &|| clock.now() > then);
         control.run(&asked).unwrap();
         let twice = control.run(&asked).unwrap_err();
         assert_eq!(twice.kind(), ErrorKind::Conflict);
-        until(&|| control.look().unwrap()[0].running_since.is_some());
+        until("asked", &|| control.look().unwrap()[0].running_since.is_some());
         control.stop(&asked).unwrap();
-        until(&idle);
+        until("idle", &idle);
         assert_eq!(control.stop(&asked).unwrap_err().kind(), ErrorKind::Conflict);
-        assert_eq!(control.run(&"other".into()).unwrap_err().kind(), ErrorKind::Config);
+        assert_eq!(control.run(&"other".into()).unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(runner.began.lock().unwrap()[1].1, Trigger::Manual);
         control.pause(&asked, false).unwrap();
         let next = control.look().unwrap()[0].next.unwrap();
         assert!(next > clock.now() && next < clock.now() + jiff::SignedDuration::from_hours(1));
-        until(&|| runner.began.lock().unwrap().len() == 3 && idle());
+        until("asked", &|| runner.began.lock().unwrap().len() == 3 && idle());
         stop.cancel();
         served.join().unwrap().unwrap();
     });
@@ -430,4 +442,207 @@ fn f91_failures_and_old_tables_are_notices_until_a_job_is_complete() {
     let loading = all.iter().find(|notice| notice.kind == NoticeKind::Loading).unwrap();
     assert_eq!(loading.times, 6, "{loading:?}");
     assert!(loading.detail.as_deref().unwrap().contains("commit fails as scripted"));
+    // Looked at every minute, counted every hour.
+    let stale = all.iter().find(|notice| notice.kind == NoticeKind::Stale).unwrap();
+    assert!((1..=5).contains(&stale.times), "{stale:?}");
+}
+
+/// A service in a directory of its own, and what it did, while `during` asks it.
+fn while_served(
+    service: &Service,
+    scheduled: &[Scheduled],
+    during: impl FnOnce(&Control),
+) -> Result<()> {
+    let (control, inbox) = control();
+    let stop = Cancel::new();
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| service.run(scheduled, inbox, &stop));
+        let stops = Stops(&stop);
+        during(&control);
+        drop(stops);
+        served.join().unwrap()
+    })
+}
+
+/// What nobody has to decide about does not end the service: it is told, and goes on.
+#[test]
+fn a_notice_that_cannot_be_written_down_is_told_and_the_service_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FastClock::new(start(), 10_000));
+    let (service, runner, notes) = served(&directory, &clock, "hourly", |_| 1);
+    let ledger = service.engine.ledger().unwrap();
+    ledger.schedule(&"elsewhere".into(), start()).unwrap();
+    alter(
+        directory.path(),
+        "CREATE TRIGGER full BEFORE INSERT ON notices BEGIN SELECT RAISE(ABORT, 'no room'); END;
+         CREATE TRIGGER fuller BEFORE UPDATE ON schedules WHEN OLD.connection = 'elsewhere'
+         BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    );
+    let stale = Some(Duration::from_hours(1));
+    let elsewhere =
+        Scheduled { stale, ..scheduled("elsewhere", cron("0 0 0 1 1 ?"), Overlap::Skip) };
+    let scheduled =
+        [Scheduled { stale, ..scheduled("hourly", every(60), Overlap::Skip) }, elsewhere];
+    let began = || runner.began.lock().unwrap().len();
+    while_served(&service, &scheduled, |_| {
+        until("jobs", &|| began() > 3);
+        for told in ["write down a notice", "settle the schedules"] {
+            until(told, &|| notes.has(told));
+        }
+        // Every slot is decided all the same, and what was not settled is, as soon as it can be.
+        let then = began();
+        alter(directory.path(), "DROP TRIGGER fuller; DROP TRIGGER full");
+        until("more jobs", &|| began() > then + 1);
+        let decided = || ledger.schedule(&"elsewhere".into(), start()).unwrap().decided;
+        until("settled", &|| decided() > start() + jiff::SignedDuration::from_hours(1));
+    })
+    .unwrap();
+    let settling = notes.0.lock().unwrap().iter().filter(|note| note.contains("settle")).count();
+    assert_eq!(settling, 1, "told once, tried again");
+}
+
+/// Somebody who asks a lot takes no slot away.
+#[test]
+fn a_connection_that_is_declared_again_and_again_loses_no_slot() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FastClock::new(start(), 50_000));
+    let (service, ..) = served(&directory, &clock, "busy", |_| 0);
+    let scheduled = [scheduled("busy", every(1), Overlap::Skip)];
+    let mut last = start();
+    while_served(&service, &scheduled, |control| {
+        for _ in 0..200 {
+            control.declare(scheduled[0].clone()).unwrap();
+        }
+        last = clock.now();
+    })
+    .unwrap();
+    assert_accounted(&service, &scheduled, last);
+}
+
+/// A slot whose job was to come, and does not, leaves a row that says so.
+#[test]
+fn jobs_that_wait_or_were_to_follow_are_taken_back_with_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FastClock::new(start(), 10_000));
+    let (mut service, runner, notes) = served(&directory, &clock, "long", |_| 1_000_000);
+    service.most_jobs = 1;
+    let waiting = |name: &str| scheduled(name, every(100_000), Overlap::Skip);
+    let all = [
+        scheduled("long", every(60), Overlap::RunOnceFree),
+        waiting("m_paused"),
+        waiting("n_stopped"),
+        waiting("o_declared"),
+        waiting("p_asked"),
+        waiting("q_goes"),
+    ];
+    let ledger = service.engine.ledger().unwrap();
+    let newest = |name: &str| ledger.slots(&name.into(), 1).unwrap().into_iter().next();
+    let reason = |name: &str| newest(name).and_then(|row| row.reason).unwrap_or_default();
+    while_served(&service, &all, |control| {
+        let looks = |name: &str| {
+            let all = control.look().unwrap();
+            all.into_iter().find(|seen| seen.connection.as_str() == name).unwrap()
+        };
+        until("running", &|| looks("long").running_since.is_some() && looks("q_goes").waiting);
+        until("owed", &|| reason("long").contains("one follows"));
+
+        control.pause(&"m_paused".into(), true).unwrap();
+        assert!(
+            reason("m_paused").contains("was paused before its turn"),
+            "{}",
+            reason("m_paused")
+        );
+        assert_eq!(newest("m_paused").unwrap().outcome, SlotOutcome::Skipped);
+        assert!(!looks("m_paused").waiting);
+        // Asked for, it waits again, and a pause leaves it.
+        control.run(&"m_paused".into()).unwrap();
+        control.pause(&"m_paused".into(), false).unwrap();
+        control.pause(&"m_paused".into(), true).unwrap();
+        assert!(looks("m_paused").waiting);
+
+        control.stop(&"n_stopped".into()).unwrap();
+        assert!(reason("n_stopped").contains("stopped it before its turn"));
+        assert_eq!(control.stop(&"n_stopped".into()).unwrap_err().kind(), ErrorKind::Conflict);
+        control.run(&"n_stopped".into()).unwrap();
+        control.stop(&"n_stopped".into()).unwrap();
+        assert!(notes.has("n_stopped: a job that was asked for"), "{:?}", notes.0);
+
+        let paused = Scheduled { paused: true, ..all[3].clone() };
+        control.declare(paused).unwrap();
+        assert!(reason("o_declared").contains("was paused before its turn"));
+
+        control.stop(&"p_asked".into()).unwrap();
+        control.run(&"p_asked".into()).unwrap();
+        let gone = ["p_asked".into(), "q_goes".into()];
+        control.apply(Vec::new(), gone.to_vec()).unwrap();
+        assert!(notes.has("p_asked: a job that was asked for: the connection was taken"));
+        assert!(reason("q_goes").contains("was taken out before its turn"));
+
+        // The row that promised a job says what became of it.
+        control.pause(&"long".into(), true).unwrap();
+        let row = newest("long").unwrap();
+        assert_eq!(row.outcome, SlotOutcome::Skipped);
+        assert!(reason("long").contains("was paused before one could follow"), "{row:?}");
+        control.stop(&"long".into()).unwrap();
+        until("stopped", &|| looks("long").running_since.is_none());
+        control.pause(&"long".into(), false).unwrap();
+        let slots = || ledger.slots(&"long".into(), 100).unwrap();
+        until("goes on", &|| looks("long").running_since.is_some());
+        until("owed again", &|| reason("long").contains("one follows"));
+        control.withdraw(&"long".into()).unwrap();
+        assert!(reason("long").contains("was taken out before one could follow"), "{:?}", slots());
+    })
+    .unwrap();
+    let began: Vec<_> = runner.began.lock().unwrap().iter().map(|(c, _)| c.to_string()).collect();
+    assert!(began.iter().all(|name| ["long", "m_paused"].contains(&name.as_str())), "{began:?}");
+}
+
+/// Connections come and go together, or everything stays as it was.
+#[test]
+fn what_is_applied_is_applied_as_a_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FastClock::new(start(), 1000));
+    let (service, ..) = served(&directory, &clock, "old", |_| 1_000_000);
+    let rare = |name: &str| scheduled(name, cron("0 0 0 1 1 ?"), Overlap::Skip);
+    let full = "CREATE TRIGGER full BEFORE INSERT ON schedules WHEN NEW.connection = 'bad'
+                BEGIN SELECT RAISE(ABORT, 'no room'); END";
+    while_served(&service, &[rare("old"), rare("other")], |control| {
+        let names = || {
+            let seen = control.look().unwrap().into_iter();
+            seen.map(|seen| (seen.connection.to_string(), seen.paused)).collect::<Vec<_>>()
+        };
+        let before = names();
+        alter(directory.path(), full);
+        let paused = Scheduled { paused: true, ..rare("other") };
+        let declared = vec![rare("new"), paused, rare("bad")];
+        let error = control.apply(declared.clone(), vec!["old".into()]).unwrap_err();
+        assert!(error.report().contains("no room"), "{error:?}");
+        assert_eq!(names(), before);
+        let ledger = service.engine.ledger().unwrap();
+        assert_eq!(ledger.base(&"new".into()).unwrap(), None, "kept of what was not done");
+        alter(directory.path(), "DROP TRIGGER full");
+        control.apply(declared, vec!["old".into(), "new".into()]).unwrap();
+        let now = [("bad", false), ("new", false), ("other", true)];
+        assert_eq!(names(), now.map(|(name, paused)| (name.to_owned(), paused)));
+    })
+    .unwrap();
+}
+
+/// After a crash nothing runs for ever; what runs elsewhere is left alone.
+#[test]
+fn jobs_of_processes_that_are_gone_are_ended_when_a_service_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(FastClock::new(start(), 1));
+    let (service, ..) = served(&directory, &clock, "served", |_| 0);
+    let ledger = service.engine.ledger().unwrap();
+    let (gone, runs): (ConnectionId, ConnectionId) = ("gone".into(), "runs".into());
+    for connection in [&gone, &runs] {
+        ledger.begin(&"job".into(), connection, start(), Trigger::Manual).unwrap();
+    }
+    let spool = directory.path().join("spool");
+    let _runs = bobbin_engine::spool::Spool::open(&spool, &runs).unwrap();
+    let rare = [scheduled("served", cron("0 0 0 1 1 ?"), Overlap::Skip)];
+    while_served(&service, &rare, |control| drop(control.look().unwrap())).unwrap();
+    let status = |connection| ledger.jobs(connection, 1).unwrap()[0].status();
+    assert_eq!((status(&gone), status(&runs)), ("abrupt", "running"));
 }

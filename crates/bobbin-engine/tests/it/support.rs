@@ -15,6 +15,7 @@ use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{JobId, SchemaName, SegmentId, StreamName};
 use bobbin_core::receipt::Receipt;
 use bobbin_core::record::{Records, Rejected};
+use bobbin_core::rejected::Taken;
 use bobbin_core::report::NoLog;
 use bobbin_core::schema::{Kind, Object, Schema};
 use bobbin_core::segment::Segment;
@@ -47,12 +48,16 @@ pub(crate) fn stream(name: &str) -> Stream {
 #[derive(Clone)]
 pub(crate) enum Step {
     Records(&'static str, std::ops::Range<u64>),
+    /// One record, with these fields beside its own.
+    Record(&'static str, &'static str),
     /// The stream as a whole, in version 7.
     Whole(&'static str, std::ops::Range<u64>),
     Rejected(&'static str),
     State(u64),
     /// Waits until the destination has made this many rounds durable and let go of their segments.
     Committed(u64),
+    /// Changes the ledger behind the job's back.
+    Ledger(&'static str),
     Incomplete(&'static str),
     Fail(ErrorKind),
 }
@@ -121,6 +126,17 @@ impl Tap for Script {
                         out.activate(&(*name).into(), version)?;
                     }
                 }
+                Step::Record(name, fields) => {
+                    let text = format!("{{\"id\":\"x\",\"rev\":1,{fields}}}\n");
+                    out.schema(&stream(name))?;
+                    let extracted_at = Timestamp::UNIX_EPOCH;
+                    let (text, version) = (text.as_bytes(), None);
+                    out.records(
+                        &(*name).into(),
+                        Records { text, count: 1, extracted_at, version },
+                    )?;
+                }
+                Step::Ledger(sql) => alter(self.spool.parent().unwrap(), sql),
                 Step::Rejected(name) => out.rejected(
                     &(*name).into(),
                     &Rejected {
@@ -168,6 +184,10 @@ pub(crate) struct Durable {
     /// Per stream and id: how often the row was inserted as new.
     pub(crate) rows: BTreeMap<(String, String), u64>,
     pub(crate) rejected: u64,
+    /// The records as they came.
+    pub(crate) lines: Vec<Value>,
+    /// Records set aside that were kept whole.
+    pub(crate) set_aside: Vec<String>,
     pub(crate) segments: Vec<SegmentId>,
     pub(crate) state: Option<State>,
     pub(crate) commits: u64,
@@ -261,6 +281,7 @@ impl Loader for Session {
             } else {
                 let key = (stream.name.to_string(), value["id"].as_str().unwrap().to_owned());
                 *self.open.rows.entry(key).or_default() += 1;
+                self.open.lines.push(value);
                 receipt.loaded += 1;
             }
         }
@@ -270,6 +291,14 @@ impl Loader for Session {
         }
         self.open.segments.push(segment.id.clone());
         Ok(receipt)
+    }
+
+    fn take_rejected(&mut self, _: &Stream, _: Timestamp, _: u64) -> Result<Taken> {
+        let mut taken = Taken::default();
+        for text in std::mem::take(&mut self.open.set_aside) {
+            taken.push(&text);
+        }
+        Ok(taken)
     }
 
     fn commit(&mut self, state: Option<&State>) -> Result<()> {
@@ -342,6 +371,23 @@ pub(crate) fn run_at(
     steps: &[Step],
     memory: &Memory,
 ) -> Result<RunReport> {
+    run_chosen(clock, engine, steps, memory, &Selection::all())
+}
+
+/// Does something to the ledger below `home`.
+pub(crate) fn alter(home: &Path, sql: &str) {
+    let sqlite = rusqlite::Connection::open(home.join("ledger.sqlite")).unwrap();
+    sqlite.busy_timeout(Duration::from_secs(10)).unwrap();
+    sqlite.execute_batch(sql).unwrap();
+}
+
+pub(crate) fn run_chosen(
+    clock: &dyn Clock,
+    engine: &Engine,
+    steps: &[Step],
+    memory: &Memory,
+    selection: &Selection,
+) -> Result<RunReport> {
     let cancel = Cancel::new();
     let cx = Context { clock, cancel: &cancel, log: &NoLog };
     engine.run(
@@ -355,7 +401,7 @@ pub(crate) fn run_at(
                 spool: engine.home().join("spool"),
             },
             destination: memory,
-            selection: &Selection::all(),
+            selection,
             trigger: Trigger::Manual,
         },
     )

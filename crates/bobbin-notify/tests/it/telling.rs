@@ -32,7 +32,7 @@ impl Place {
 
     fn notifier(&self, channels: Vec<Channel>, hooks: Vec<Hook>) -> Notifier {
         let mut notifier = Notifier::new(Engine::new(self.directory.path()), channels, hooks);
-        notifier.retry_wait = Duration::from_millis(1);
+        notifier.retry_wait = Duration::from_mins(1);
         notifier
     }
 }
@@ -79,8 +79,9 @@ fn f91_f95_a_webhook_is_told_once_that_it_is_so_and_that_it_is_over() {
         ],
         Vec::new(),
     );
-    raise(&ledger, NoticeKind::Extraction, 0);
-    raise(&ledger, NoticeKind::Extraction, 60);
+    let detail = "the key is refused\n  hint: make another one, not <!channel> & co";
+    ledger.raise(&kustomer(), NoticeKind::Extraction, "x", Some(detail), at(0)).unwrap();
+    ledger.raise(&kustomer(), NoticeKind::Extraction, "x", Some(detail), at(60)).unwrap();
     raise(&ledger, NoticeKind::Rejected, 60);
     for minutes in [60, 61, 62] {
         assert_eq!(turn(&notifier, minutes), [""; 0]);
@@ -90,12 +91,13 @@ fn f91_f95_a_webhook_is_told_once_that_it_is_so_and_that_it_is_over() {
     let first = &told[0].body;
     assert_eq!((&first["event"], &first["kind"]), (&json!("raised"), &json!("extraction")));
     assert_eq!((&first["times"], &first["level"]), (&json!(2), &json!("critical")));
-    assert_eq!(first["detail"], DETAIL);
+    assert_eq!(first["detail"], detail);
     let chat = slack.take();
     assert_eq!(chat.len(), 1, "warnings are not wanted there: {chat:?}");
     let text = chat[0].body["text"].as_str().unwrap();
+    let escaped = "make another one, not &lt;!channel&gt; &amp; co";
     assert!(
-        text.contains("kustomer: critical: extraction fails") && text.contains(DETAIL),
+        text.contains("kustomer: critical: extraction fails") && text.contains(escaped),
         "{text}"
     );
 
@@ -184,6 +186,39 @@ fn a_channel_that_fails_is_tried_again_later() {
     raise(&ledger, NoticeKind::Incomplete, 10);
     let tries = (10..1000).filter(|minutes| !turn(&notifier, *minutes).is_empty()).count();
     assert_eq!(tries, 8);
+
+    // What is critical is told on, every hour, for as long as it is so.
+    web.take();
+    raise(&ledger, NoticeKind::Loading, 1000);
+    web.answer(&[500; 100]);
+    let tries: Vec<i64> =
+        (1000..3000).filter(|minutes| !turn(&notifier, *minutes).is_empty()).collect();
+    assert!(tries.len() > 30, "{tries:?}");
+    assert!(tries[8..].windows(2).all(|pair| pair[1] - pair[0] == 60), "{tries:?}");
+    ledger.recover(&kustomer(), NoticeKind::Loading, at(3000)).unwrap();
+    assert!((3000..3100).all(|minutes| turn(&notifier, minutes).is_empty()));
+}
+
+/// A channel that is not there gets one try in a turn, however much there is to tell.
+#[test]
+fn a_channel_that_fails_holds_the_others_up_once_a_turn() {
+    let (place, web, other) = (Place::new(), Web::start(), Web::start());
+    let ledger = place.ledger();
+    let channels = vec![
+        channel("gone", Means::Webhook(target(&web))),
+        channel("there", Means::Webhook(target(&other))),
+    ];
+    let notifier = place.notifier(channels, Vec::new());
+    for kind in [NoticeKind::Extraction, NoticeKind::Loading, NoticeKind::Stale] {
+        raise(&ledger, kind, 0);
+    }
+    web.answer(&[500]);
+    assert_eq!(turn(&notifier, 0).len(), 1);
+    assert_eq!((web.take().len(), other.take().len()), (1, 3));
+    assert_eq!(turn(&notifier, 1), [""; 0]);
+    assert_eq!(web.take().len(), 2, "the others");
+    turn(&notifier, 2);
+    assert_eq!(web.take().len(), 1, "the first once more");
 }
 
 fn load(stream: &str, rows: u64, rejected: u64) -> Load {
@@ -216,11 +251,7 @@ fn load(stream: &str, rows: u64, rejected: u64) -> Load {
 fn f96_a_hook_is_sent_each_load_once_with_retries_and_no_replay() {
     let (place, web) = (Place::new(), Web::start());
     let ledger = place.ledger();
-    let hook = || Hook {
-        name: "dbt".into(),
-        target: target(&web),
-        connections: vec![(kustomer(), "stitch_kustomer".into())],
-    };
+    let hook = || hook("dbt", &web);
     let notifier = place.notifier(Vec::new(), vec![hook()]);
     let loaded = |connection: &str, load: &Load| {
         ledger.loaded(&connection.into(), load, None).unwrap();
@@ -261,28 +292,169 @@ fn f96_a_hook_is_sent_each_load_once_with_retries_and_no_replay() {
         })
     );
 
-    // Five retries, the last of which it takes; then one that is never taken.
+    // One attempt a turn; five retries, the last of which it takes.
     web.answer(&[500; 5]);
     loaded("kustomer", &load("Orders", 1, 0));
-    turn(&notifier, 2);
-    assert_eq!((web.take().len(), ledger.notices(false, 10).unwrap().len()), (6, 0));
+    loaded("kustomer", &load("Orders", 2, 0));
+    let mut tries = Vec::new();
+    for minutes in 2..60 {
+        turn(&notifier, minutes);
+        tries.extend(web.take().iter().map(|posted| (minutes, rows(&posted.body))));
+    }
+    let first = [2, 3, 5, 9, 17, 33].map(|minutes| (minutes, 1));
+    assert_eq!(tries, [&first[..], &[(33, 2)]].concat(), "each wait is twice the one before");
+    assert!(ledger.notices(false, 10).unwrap().is_empty());
+    // Then one that is never taken: no replay, the next one is sent.
     web.answer(&[500; 6]);
     loaded("kustomer", &load("Orders", 0, 5));
-    turn(&notifier, 3);
+    for minutes in 60..91 {
+        turn(&notifier, minutes);
+    }
+    assert!(ledger.notices(false, 10).unwrap().is_empty(), "not given up yet");
+    turn(&notifier, 91);
     let sent = web.take();
     assert_eq!((sent.len(), &sent[0].body["tables"][0]["bookmark_metadata"]), (6, &Value::Null));
     let notices = ledger.notices(false, 10).unwrap();
     assert_eq!((notices.len(), notices[0].kind), (1, NoticeKind::Hook));
     assert!(!notices[0].detail.as_deref().unwrap().contains("T0KEN"));
-    turn(&notifier, 4);
+    turn(&notifier, 200);
     assert!(web.take().is_empty(), "no replay");
     // A new start goes on behind it; the next load that is taken ends the notice.
     loaded("kustomer", &Load { version: Some(7), replaced: true, ..load("Orders", 2, 0) });
-    turn(&place.notifier(Vec::new(), vec![hook()]), 5);
+    turn(&place.notifier(Vec::new(), vec![hook()]), 201);
     let sent = web.take();
     assert_eq!(
         (&sent[0].body["new_version"], &sent[0].body["table_version"]),
         (&json!(true), &json!(7))
     );
     assert!(ledger.notices(false, 10).unwrap().is_empty());
+}
+
+fn rows(body: &Value) -> u64 {
+    body["tables"][0]["num_rows"].as_u64().unwrap()
+}
+
+fn hook(name: &str, web: &Web) -> Hook {
+    let connections = vec![(kustomer(), "stitch_kustomer".into())];
+    Hook { name: name.into(), target: target(web), connections }
+}
+
+/// One that is not there waits alone, and what is said of it is not about another one.
+#[test]
+fn a_hook_that_is_not_there_holds_nobody_up_and_has_a_notice_of_its_own() {
+    let (place, gone, there, chat) = (Place::new(), Web::start(), Web::start(), Web::start());
+    let ledger = place.ledger();
+    let hooks = || vec![hook("gone", &gone), hook("there", &there)];
+    let channels = || vec![channel("ops", Means::Webhook(target(&chat)))];
+    let notifier = place.notifier(channels(), hooks());
+    turn(&notifier, 0);
+    for n in 1..=20 {
+        ledger.loaded(&kustomer(), &load("Orders", n, 0), None).unwrap();
+    }
+    gone.answer(&[500; 6]);
+    let since = std::time::Instant::now();
+    turn(&notifier, 1);
+    assert_eq!((gone.take().len(), there.take().len()), (1, 20), "no other load is tried");
+    raise(&ledger, NoticeKind::Loading, 2);
+    turn(&notifier, 2);
+    assert_eq!(chat.take().len(), 1);
+    for minutes in 3..33 {
+        turn(&notifier, minutes);
+    }
+    assert!(since.elapsed() < Duration::from_secs(30), "nobody sleeps");
+    // Given up: its notice stays although the other one takes what comes.
+    let open = || {
+        let notices = ledger.notices(false, 10).unwrap().into_iter();
+        notices.filter(|notice| notice.kind == NoticeKind::Hook).collect::<Vec<_>>()
+    };
+    assert_eq!(open().len(), 1);
+    assert!(open()[0].message.contains("`gone`"));
+    gone.answer(&[500; 100]);
+    ledger.loaded(&kustomer(), &load("Orders", 1, 0), None).unwrap();
+    turn(&notifier, 33);
+    assert_eq!((there.take().len(), open().len()), (1, 1));
+    // Both fail: two notices.
+    there.answer(&[500; 6]);
+    ledger.loaded(&kustomer(), &load("Orders", 1, 0), None).unwrap();
+    for minutes in 34..70 {
+        turn(&notifier, minutes);
+    }
+    assert_eq!(open().len(), 2, "{:?}", open());
+    // It is taken out of the file, and so is its notice.
+    turn(&place.notifier(channels(), vec![hook("there", &there)]), 70);
+    assert_eq!(open().len(), 1);
+    assert!(open()[0].message.contains("`there`"));
+    let elsewhere = Hook { connections: Vec::new(), ..hook("there", &there) };
+    turn(&place.notifier(Vec::new(), vec![elsewhere]), 71);
+    assert_eq!(open(), [], "it is not told of that connection's loads any more");
+}
+
+/// A hook that was taken out and comes back is not told of what was meanwhile.
+#[test]
+fn a_hook_that_comes_back_is_not_sent_what_it_missed() {
+    let (place, web) = (Place::new(), Web::start());
+    let ledger = place.ledger();
+    let loaded = |rows| ledger.loaded(&kustomer(), &load("Orders", rows, 0), None).unwrap();
+    let with = || place.notifier(Vec::new(), vec![hook("dbt", &web)]);
+    turn(&with(), 0);
+    loaded(1);
+    turn(&with(), 1);
+    assert_eq!(web.take().len(), 1);
+    // Nobody is told of anything then, which has to be said to the ledger all the same.
+    turn(&place.notifier(Vec::new(), Vec::new()), 2);
+    loaded(2);
+    turn(&with(), 3);
+    loaded(3);
+    turn(&with(), 4);
+    let sent = web.take();
+    assert_eq!(sent.iter().map(|posted| rows(&posted.body)).collect::<Vec<_>>(), [3]);
+}
+
+/// A program that ends tries again for a while, and leaves the rest to the next one.
+#[test]
+fn whoever_ends_does_not_wait_for_a_hook_that_is_not_there() {
+    let (place, web) = (Place::new(), Web::start());
+    let ledger = place.ledger();
+    let mut notifier = place.notifier(Vec::new(), vec![hook("dbt", &web)]);
+    notifier.retry_wait = Duration::from_millis(50);
+    let clock = bobbin_core::clock::SystemClock;
+    let finish = |within| {
+        notifier.finish(&clock, &Cancel::new(), &|error| panic!("{error}"), within);
+    };
+    finish(Duration::from_secs(20));
+    ledger.loaded(&kustomer(), &load("Orders", 1, 0), None).unwrap();
+    web.answer(&[500; 2]);
+    finish(Duration::from_secs(20));
+    assert_eq!(web.take().len(), 3, "tried again until it was taken");
+    ledger.loaded(&kustomer(), &load("Orders", 2, 0), None).unwrap();
+    web.answer(&[500; 3]);
+    let since = std::time::Instant::now();
+    finish(Duration::from_millis(100));
+    assert!(since.elapsed() < Duration::from_secs(5));
+    let tried = web.take().len();
+    assert!((1..=2).contains(&tried), "{tried}");
+    std::thread::sleep(Duration::from_millis(150));
+    finish(Duration::from_secs(20));
+    assert_eq!(tried + web.take().len(), 4, "it goes on where it was left");
+}
+
+/// A password goes over no network in the clear.
+#[test]
+fn a_password_is_not_sent_in_the_clear_to_another_machine() {
+    let password = Secret::new("pw");
+    let to = ["a@example.com".to_owned()];
+    let mail = |host, tls, login: bool| {
+        let login = login.then_some(("user", &password));
+        Mail::new((host, None, tls), login, "b@example.com", &to)
+    };
+    let error = mail("mail.example.com", MailTls::Off, true).unwrap_err().report();
+    assert!(error.contains("in the clear") && error.contains("starttls"), "{error}");
+    for host in ["10.0.0.1", "localhost.example.com"] {
+        assert!(mail(host, MailTls::Off, true).is_err(), "{host}");
+    }
+    for host in ["localhost", "127.0.0.1", "::1"] {
+        assert!(mail(host, MailTls::Off, true).is_ok(), "{host}");
+    }
+    assert!(mail("mail.example.com", MailTls::Off, false).is_ok());
+    assert!(mail("mail.example.com", MailTls::StartTls, true).is_ok());
 }

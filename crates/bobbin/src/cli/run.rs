@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bobbin_core::clock::SystemClock;
 use bobbin_core::{Error, Result};
@@ -56,6 +57,9 @@ impl Run {
     }
 }
 
+/// How long a run waits at its end for those who are to be told; the next one goes on with them.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Whom the file names is told, also where no service runs.
 fn tell(config: &Config, stop: &Stop, report: &RunReport) {
     let warn = |error: &Error| eprintln!("warning: {}", error.report());
@@ -63,8 +67,7 @@ fn tell(config: &Config, stop: &Stop, report: &RunReport) {
         return;
     }
     match config.notifier() {
-        Ok(notifier) if notifier.is_idle() => {}
-        Ok(notifier) => notifier.turn(&SystemClock, &stop.cancel, &warn),
+        Ok(notifier) => notifier.finish(&SystemClock, &stop.cancel, &warn, PATIENCE),
         Err(error) => warn(&error),
     }
 }

@@ -9,7 +9,7 @@ use bobbin_core::clock::SystemClock;
 use bobbin_core::id::ConnectionId;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
-use bobbin_engine::ledger::SlotOutcome;
+use bobbin_engine::ledger::{SlotOutcome, Thing};
 use bobbin_engine::service::{self, Control, Happening, Scheduled, Service, Watcher};
 use bobbin_notify::PAUSE;
 use bobbin_server::{Api, Server, token};
@@ -46,9 +46,9 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(&self, session: &Session) -> Result<u8> {
-        let config = session.config()?;
-        if config.connections.is_empty() {
-            return Err(Error::config("the file has no connection")
+        let config = session.config_to_serve()?;
+        if config.connections.is_empty() && self.listen == "none" {
+            return Err(Error::config("there is no connection")
                 .with("path", config.path.display())
                 .hint("add one: [connections.NAME] with source = \"…\" and destination = \"…\""));
         }
@@ -58,11 +58,16 @@ impl Serve {
         let watcher = Arc::new(Shown { format: session.format });
         let (control, inbox) = service::control();
         let (engine, home) = (config.engine(), config.home.clone());
+        engine.ledger()?.abandon_checks(Timestamp::now())?;
+        let broken: Vec<String> = config.broken.iter().map(broken).collect();
         let served = Served::new(config, session.home.clone(), control.clone())?;
         let served = Arc::new(served);
         let server = self.server(&engine, &served, control)?;
         let address = server.as_ref().map(Server::address);
-        let mut line = format!("serving {}", names.join(", "));
+        let mut line = match names.as_slice() {
+            [] => "serving no connection yet".to_owned(),
+            names => format!("serving {}", names.join(", ")),
+        };
         if let Some(address) = address {
             let token = token::path(&home);
             line.push_str(&format!(
@@ -78,6 +83,10 @@ impl Serve {
         }
         let object = json!({ "event": "serving", "connections": names, "api": address });
         watcher.say(None, &line, object);
+        for line in broken {
+            let object = json!({ "event": "warning", "message": line });
+            watcher.say(None, &format!("warning: {line}"), object);
+        }
         let service = Service {
             engine,
             clock: Arc::new(SystemClock),
@@ -130,6 +139,12 @@ impl Serve {
     }
 }
 
+/// What was set up through the API and cannot be used.
+fn broken(((thing, name), reason): (&(Thing, String), &String)) -> String {
+    let reason = reason.replace('\n', "\n  ");
+    format!("the {} `{name}` is left out: {reason}", thing.word())
+}
+
 /// What could not be told to somebody who is to be told.
 fn untold(error: &Error) {
     let now = Timestamp::now();
@@ -156,6 +171,14 @@ impl Shown {
 }
 
 impl Watcher for Shown {
+    fn warned(&self, at: Timestamp, connection: Option<&ConnectionId>, error: &Error) {
+        let whose = connection.map_or_else(String::new, |connection| format!("{connection}: "));
+        let line = format!("{whose}warning: {}", error.report().replace('\n', "\n  "));
+        let object =
+            json!({ "event": "warning", "connection": connection, "error": error.report() });
+        self.say(Some(at), &line, object);
+    }
+
     fn happened(&self, at: Timestamp, connection: &ConnectionId, what: Happening<'_>) {
         let (line, object) = match what {
             Happening::Slot(row) => {

@@ -1,7 +1,5 @@
 //! `bobbin target`: a Singer target over any destination.
 
-mod kind;
-
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -22,8 +20,8 @@ use serde_json::Value;
 use super::{Session, Stop};
 use crate::config::schema_name;
 use crate::out::{print, println};
+use crate::registry::kind::Kind;
 use crate::{exit, registry};
-use kind::Kind;
 
 /// Load Singer messages from standard input; print states once their records are durable
 #[derive(Args)]
@@ -89,7 +87,7 @@ impl Target {
             }
         };
         // Said before the destination, it was taken for bobbin's own.
-        if flags.config.is_empty() && session.config != std::path::Path::new("bobbin.toml") {
+        if flags.config.is_empty() && session.config != std::path::Path::new(super::DEFAULT_FILE) {
             flags.config.push(session.config.to_string_lossy().into_owned());
         }
         let log = SingerLog::stderr(SingerLog::level_from_env("bobbin"));

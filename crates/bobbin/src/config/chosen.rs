@@ -4,7 +4,7 @@ use bobbin_core::id::StreamName;
 use bobbin_core::selection::{ColumnRule, Pattern, Selection, Treatment};
 use bobbin_core::{Error, Result};
 
-use super::ConnectionTable;
+use super::connection::ConnectionTable;
 
 /// What the file chooses of a source.
 pub(super) fn selection(table: &ConnectionTable) -> Selection {

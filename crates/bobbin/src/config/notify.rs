@@ -10,7 +10,7 @@ use bobbin_engine::Engine;
 use bobbin_notify::{Channel, Hook, Mail, MailTls, Means, Notifier, Target};
 use serde::Deserialize;
 
-use super::{Connection, Part, list};
+use super::{Connection, Managed, Part, list};
 
 /// The most hooks a file may have (`stitch-behaviour.md` 9.3).
 const MOST_HOOKS: usize = 10;
@@ -111,8 +111,10 @@ fn part(name: &str, key: &str, value: &toml::Value, base: &Path) -> Part {
     Part {
         name: name.to_owned(),
         kind: String::new(),
+        labels: BTreeMap::new(),
         settings: [(key.to_owned(), value.clone())].into_iter().collect(),
         base: base.to_owned(),
+        by: Managed::File,
     }
 }
 

@@ -320,7 +320,7 @@ fn columns_are_hashed_masked_and_dropped_and_patterns_choose() {
     let source = format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url());
     let connection = "tables = [\"c*\", \"tags\", \"users\"]\nexclude = [\"conv*\", \"*.custom\"]\n\
                       hash = [\"*.emails.email\", \"users.email\", \"*.id\"]\n\
-                      mask = [\"customers.*.phone\", \"customers.rev\"]\n\
+                      mask = [\"customers.*.phone\"]\n\
                       drop = [\"customers.name\"]\n";
     desk.write(&source, "path = \"out.duckdb\"", connection);
     desk.run(&["run"]).assert(2, &["columns are to be hashed", "hash_key"]);
@@ -379,6 +379,8 @@ fn columns_are_hashed_masked_and_dropped_and_patterns_choose() {
     told.assert(0, &["no table is called like `zebra*`", "no column is known", "`*.zebra`"]);
     desk.write(&source, "path = \"out.duckdb\"", "mask = [\"zebra.x\"]");
     desk.run(&["run"]).assert(2, &["there is no table `zebra`"]);
+    desk.write(&source, "path = \"out.duckdb\"", "mask = [\"users.rev\"]");
+    desk.run(&["run"]).assert(2, &["users.rev"]);
     desk.write(&source, "path = \"out.duckdb\"", "mask = [\"users\"]");
     desk.run(&["run"]).assert(2, &["`mask`", "names no column", "users.email"]);
 }

@@ -19,6 +19,7 @@ mod sdk;
 #[path = "../../../bobbin-postgres/tests/it/server.rs"]
 mod server;
 mod serving;
+mod setup;
 mod singer;
 mod support;
 mod target;

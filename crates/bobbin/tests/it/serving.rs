@@ -220,6 +220,8 @@ fn f98_the_api_tells_and_does_for_whoever_has_the_token() {
     let limit = url("/api/v1/connections/kustomer/jobs?limit=many");
     assert_eq!(ask("GET", &limit, &key, "").0, 400);
     let (status, body) = ask("DELETE", &url("/api/v1/connections/kustomer"), &key, "");
+    assert!(status == 409 && body.contains("managed by the file"), "{body}");
+    let (status, body) = ask("DELETE", &url("/api/v1/connections/kustomer/jobs"), &key, "");
     assert!(status == 405 && body.contains("\"status\":405"), "{body}");
     sim.control().mutate(&Mutation::add("note", 7)).unwrap();
     sim.control().advance(3_600_000);

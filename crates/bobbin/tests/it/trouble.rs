@@ -106,7 +106,7 @@ fn a_wrong_file_or_setting_is_named() {
     desk.write("api_token = \"t\"", "path = \"x.duckdb\"", "schema = \"pg_mine\"");
     desk.run(&["plan"]).assert(2, &["`pg_mine`", "database's own"]);
     fs::write(desk.path("bobbin.toml"), "[sources.k\n").unwrap();
-    desk.run(&["run"]).assert(2, &["line 1", "bobbin.toml"]);
+    desk.run(&["run"]).assert(2, &["line: 1", "bobbin.toml"]);
     desk.run(&["run", "--config", "nowhere.toml"]).assert(2, &["nowhere.toml", "bobbin init"]);
 }
 

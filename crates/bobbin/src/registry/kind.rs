@@ -1,4 +1,4 @@
-//! What `bobbin target` can load into, and the settings it takes from a Singer config.
+//! The destinations of ours: the settings of each, and what they are in a Singer config.
 
 use std::path::PathBuf;
 
@@ -6,21 +6,21 @@ use bobbin_core::{Error, Result};
 use bobbin_singer::about::{Setting, SettingKind};
 use serde_json::Value;
 
-use crate::config::Part;
+use crate::config::{Managed, Part};
 
 /// What can be loaded into.
-pub(super) struct Kind {
-    pub(super) name: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
     /// Its name as a program of its own; its upper case leads its settings in the environment.
-    pub(super) program: &'static str,
-    pub(super) description: &'static str,
-    pub(super) settings: &'static [Setting],
+    pub(crate) program: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) settings: &'static [Setting],
 }
 
 /// Other names under which runners give the same.
 const ALIASES: [(&str, &str); 2] = [("filepath", "path"), ("dbname", "database")];
 
-const SCHEMA: Setting = Setting {
+pub(crate) const SCHEMA: Setting = Setting {
     default: Some("\"singer\""),
     ..Setting::text("default_target_schema", "The schema that the tables are in.")
 };
@@ -55,7 +55,7 @@ const HARD_DELETE: Setting = Setting {
 const MAX_COLUMNS: Setting =
     number("max_columns", "Most columns of a table; undeclared fields beyond go to one of JSON.");
 
-const KINDS: [Kind; 2] = [
+pub(crate) const KINDS: [Kind; 2] = [
     Kind {
         name: "duckdb",
         program: "target-bobbin-duckdb",
@@ -118,7 +118,7 @@ const KINDS: [Kind; 2] = [
 ];
 
 impl Kind {
-    pub(super) fn named(name: &str) -> Result<&'static Self> {
+    pub(crate) fn named(name: &str) -> Result<&'static Self> {
         KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
             Error::config(format!("there is no destination `{name}`"))
                 .hint("there are: duckdb, postgres")
@@ -126,14 +126,14 @@ impl Kind {
     }
 
     /// Whether a key of a Singer config means something to it.
-    pub(super) fn takes(&self, key: &str) -> bool {
+    pub(crate) fn takes(&self, key: &str) -> bool {
         key == "schema"
             || self.settings.iter().any(|setting| setting.name == key)
             || ALIASES.iter().any(|(theirs, _)| *theirs == key)
     }
 
     /// The destination's settings out of a Singer config. Unknown keys are the runner's own.
-    pub(super) fn part(&self, config: &Value) -> Result<Part> {
+    pub(crate) fn part(&self, config: &Value) -> Result<Part> {
         let mut table = toml::Table::new();
         let known = self.settings.iter().filter(|setting| setting.name != SCHEMA.name);
         for setting in known {
@@ -166,6 +166,13 @@ impl Kind {
             }
         }
         let name = self.name.to_owned();
-        Ok(Part { kind: name.clone(), name, settings: table, base: PathBuf::new() })
+        Ok(Part {
+            kind: name.clone(),
+            name,
+            labels: std::collections::BTreeMap::new(),
+            settings: table,
+            base: PathBuf::new(),
+            by: Managed::File,
+        })
     }
 }

@@ -1,0 +1,269 @@
+//! Setting up through the API: what is asked for is tried, kept, and then in effect.
+
+use std::sync::Arc;
+
+use bobbin_core::id::ConnectionId;
+use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_engine::ledger::Thing;
+use bobbin_server::{Edit, Part as Shown};
+use serde_json::{Map, Value, json};
+
+use super::Served;
+use crate::config::{Config, Managed, Part, Store, identity};
+use crate::registry;
+
+/// Bytes of a name.
+const MOST_NAME: usize = 100;
+
+impl Served {
+    /// Makes, changes or removes things: all of them, or none.
+    pub(super) fn set_up(&self, edits: &[Edit]) -> Result<()> {
+        let _one = self.one_at_a_time();
+        let now = self.config();
+        let mut store = now.store.clone();
+        let mut changed = Vec::new();
+        for edit in edits {
+            let (thing, name) = (edit.thing, edit.name.as_str());
+            let known = may_change(&now, &store, edit)?;
+            changed.push((thing, name.to_owned()));
+            let Some(body) = &edit.body else {
+                store.remove(thing, name);
+                continue;
+            };
+            if !known && thing == Thing::Connection {
+                self.unused(&name.into())?;
+            }
+            let body = match thing {
+                Thing::Connection => body.clone(),
+                _ => with_secrets(&store, thing, name, body),
+            };
+            store.put((thing, name), body, (None, None))?;
+        }
+        let new = now.with_store(store)?;
+        let touched: Vec<&(Thing, String)> =
+            changed.iter().filter(|(thing, name)| new.store.has(*thing, name)).collect();
+        for key in &touched {
+            if let Some(reason) = new.broken.get(*key) {
+                return Err(Error::config(reason.clone()));
+            }
+            try_out(&new, key.0, &key.1)?;
+        }
+        // Nobody else is left without what it needs.
+        for ((thing, name), reason) in &new.broken {
+            if !now.broken.contains_key(&(*thing, name.clone())) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("the {} `{name}` could not go on: {reason}", thing.word()),
+                ));
+            }
+        }
+        let used = changed.iter().filter(|(thing, _)| *thing != Thing::Connection);
+        for (thing, name) in used {
+            if let Some(user) = user_of(&new, *thing, name) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("the connection `{user}` uses the {} `{name}`", thing.word()),
+                )
+                .hint("remove the connection first"));
+            }
+        }
+        let ledger = self.config().engine().ledger()?;
+        let label = |name: &str| now.connections.get(name).map_or_else(String::new, label);
+        Store::keep(&new.store, &changed, &ledger, &now.home, label)?;
+        // With the times that were kept.
+        let new = new.with_store(Store::read(&now.home)?)?;
+        let gone: Vec<ConnectionId> = changed
+            .iter()
+            .filter(|(thing, name)| *thing == Thing::Connection && !new.store.has(*thing, name))
+            .map(|(_, name)| name.as_str().into())
+            .collect();
+        for connection in gone {
+            match self.control.stop(&connection) {
+                Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+                // None is running, or it waits for its turn, which is taken from it.
+                _ => {}
+            }
+        }
+        self.take_effect(&now, Arc::new(new))?;
+        Ok(())
+    }
+
+    /// A name that had another meaning once would go on from that one's bookmarks.
+    fn unused(&self, connection: &ConnectionId) -> Result<()> {
+        if !self.config().engine().ledger()?.knows(connection)? {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("there was a connection `{connection}` before, with bookmarks of its own"),
+        )
+        .hint("give the new one another name; its schema may be the same"))
+    }
+}
+
+/// Whether there is such a thing already.
+///
+/// # Errors
+/// When it cannot be changed, or cannot be called so.
+fn may_change(now: &Config, store: &Store, edit: &Edit) -> Result<bool> {
+    let (thing, name) = (edit.thing, edit.name.as_str());
+    let by_file = match thing {
+        Thing::Source => now.sources.get(name).map(|part| part.by),
+        Thing::Destination => now.destinations.get(name).map(|part| part.by),
+        Thing::Connection => {
+            let same = |known: &&crate::config::Connection| known.id.as_str() == name;
+            now.connections.values().find(same).map(|known| known.by)
+        }
+    };
+    if by_file == Some(Managed::File) {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("the {} `{name}` is managed by the file", thing.word()),
+        )
+        .with("path", now.path.display())
+        .hint("change it there; bobbin apply brings that into effect"));
+    }
+    let known = store.has(thing, name);
+    if edit.body.is_none() && !known {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("there is no {} `{name}`", thing.word()),
+        ));
+    }
+    if edit.new && known {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("there is a {} `{name}` already", thing.word()),
+        ));
+    }
+    if !known && (identity(name).as_str() != name || name.is_empty() || name.len() > MOST_NAME) {
+        return Err(Error::config(format!("`{name}` cannot be the name of a {}", thing.word()))
+            .hint("a name has a-z, 0-9 and _, at most 100 of them"));
+    }
+    Ok(known)
+}
+
+/// A body as given, with the secrets that it leaves out: nobody is shown them, so nobody gives them again.
+fn with_secrets(
+    store: &Store,
+    thing: Thing,
+    name: &str,
+    body: &Map<String, Value>,
+) -> Map<String, Value> {
+    let mut body = body.clone();
+    let types = registry::types::types();
+    let kind = body.get("type").and_then(Value::as_str);
+    let before = store.written.get(&(thing, name.to_owned())).map(|written| &written.body);
+    let before = before.filter(|before| before.get("type").and_then(Value::as_str) == kind);
+    let of_kind =
+        types.iter().filter(|known| known.side == thing.word() && Some(known.name) == kind);
+    let secrets = of_kind.flat_map(|known| &known.properties).filter(|known| known.credential);
+    let kept: Vec<(String, Value)> = secrets
+        .filter(|secret| !body.contains_key(secret.name))
+        .filter_map(|secret| Some((secret.name.to_owned(), before?.get(secret.name)?.clone())))
+        .collect();
+    body.extend(kept);
+    body.retain(|_, value| !value.is_null());
+    body
+}
+
+/// Builds what is asked for, without asking anybody.
+fn try_out(new: &Config, thing: Thing, name: &str) -> Result<()> {
+    let local = new.service.allow_local;
+    match thing {
+        Thing::Source => new.sources.get(name).map_or(Ok(()), |part| {
+            registry::types::admit(thing, part, local)?;
+            let users = new.connections.values().filter(|known| known.source.name == name);
+            // Whoever sets it up may come back for what is missing (`stitch-behaviour.md` 1.4).
+            if lacks(part) && users.into_iter().all(|known| !known.configured) {
+                return Ok(());
+            }
+            registry::tap(part).map(drop)
+        }),
+        Thing::Destination => new.destinations.get(name).map_or(Ok(()), |part| {
+            registry::types::admit(thing, part, local)?;
+            registry::own_destination(part).map(drop)
+        }),
+        Thing::Connection => {
+            let same = |known: &&crate::config::Connection| known.id.as_str() == name;
+            new.connections.values().find(same).map_or(Ok(()), |known| known.chosen().map(drop))
+        }
+    }
+}
+
+/// Whether something is missing that a source of its type must have.
+fn lacks(part: &Part) -> bool {
+    let types = registry::types::types();
+    let of = types.iter().filter(|known| known.side == "source" && known.name == part.kind);
+    let mut required = of.flat_map(|known| &known.properties).filter(|property| property.required);
+    required.any(|property| !part.settings.contains_key(property.name))
+}
+
+/// A connection that needs a part which is no longer there.
+fn user_of<'a>(new: &'a Config, thing: Thing, name: &str) -> Option<&'a str> {
+    if new.store.has(thing, name) {
+        return None;
+    }
+    let uses = |known: &&crate::config::Connection| match thing {
+        Thing::Source => known.source.name == name,
+        _ => known.destination.name == name,
+    };
+    new.connections.values().find(uses).map(|known| known.name.as_str())
+}
+
+/// What there is to say of a connection that is gone.
+fn label(connection: &crate::config::Connection) -> String {
+    json!({
+        "source": connection.source.kind,
+        "schema": connection.schema,
+        "display_name": connection.display_name,
+    })
+    .to_string()
+}
+
+/// Sources or destinations, without their secrets.
+pub(super) fn parts(config: &Config, thing: Thing) -> Vec<Shown> {
+    let types = registry::types::types();
+    let is_secret = |part: &Part, key: &str| {
+        let mut of_kind = types.iter().filter(|known| known.side == thing.word());
+        let known = of_kind.find(|known| known.name == part.kind);
+        // What is not known to be harmless is not shown.
+        known.is_none_or(|known| {
+            let property = known.properties.iter().find(|property| property.name == key);
+            property.is_none_or(|property| property.credential)
+        })
+    };
+    let all = match thing {
+        Thing::Source => &config.sources,
+        _ => &config.destinations,
+    };
+    let shown = |part: &Part| {
+        let (hidden, open): (Vec<_>, Vec<_>) =
+            part.settings.iter().partition(|(key, _)| is_secret(part, key));
+        let written = config.store.written.get(&(thing, part.name.clone()));
+        let written = written.filter(|_| part.by == Managed::Api);
+        Shown {
+            name: part.name.clone(),
+            kind: part.kind.clone(),
+            managed_by: part.by.into(),
+            settings: open
+                .into_iter()
+                .map(|(key, value)| (key.clone(), registry::json(value)))
+                .collect(),
+            labels: part.labels.clone(),
+            secrets: hidden.into_iter().map(|(key, _)| key.clone()).collect(),
+            made_at: written.and_then(|written| written.made),
+            changed_at: written.and_then(|written| written.changed),
+        }
+    };
+    all.values().map(shown).collect()
+}
+
+impl From<Managed> for bobbin_server::Managed {
+    fn from(managed: Managed) -> Self {
+        match managed {
+            Managed::File => Self::File,
+            Managed::Api => Self::Api,
+        }
+    }
+}
