@@ -23,6 +23,7 @@ mod migrations;
 mod notices;
 mod slots;
 mod store;
+mod tokens;
 
 use migrations::MIGRATIONS;
 
@@ -32,6 +33,7 @@ pub use loads::{Load, LoadedTable, PERIOD_DAYS, Rows};
 pub use notices::{Notice, NoticeKind, Telling};
 pub use slots::{Kept, SlotOutcome, SlotRow};
 pub use store::{Removed, Stored, Thing};
+pub use tokens::{MOST_TOKENS, Token};
 
 /// An open ledger.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ mod log;
 mod metrics;
 pub(crate) mod setup;
 mod streams;
+mod tokens;
 
 pub(crate) type Answer<T> = Result<T, Problem>;
 
@@ -79,6 +80,8 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
                 .delete(setup::remove_connection),
         )
         .route(&of("/definition"), get(setup::definition))
+        .route(&of("/tokens"), get(tokens::tokens).post(tokens::create))
+        .route(&of("/tokens/{token}"), axum::routing::delete(tokens::delete))
         .route(&of("/check"), get(setup::source_check).post(setup::check_source))
         .route(&of("/jobs"), get(jobs).post(run))
         .route(&of("/jobs/{job}"), get(job))
@@ -95,13 +98,14 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route("/api/v1/notices", get(notices))
         .route("/api/v1/notices/{notice}/dismiss", post(dismiss))
         .merge(crate::connect::router())
+        .with_state(Arc::clone(&api))
+        .merge(crate::import::router(api))
         .fallback(async || Problem::not_found("address"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done with it")
         })
         .layer(middleware::from_fn_with_state(gate, gate::pass))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
-        .with_state(api)
 }
 
 async fn health() -> Json<Value> {

@@ -10,6 +10,7 @@ mod forms;
 mod jobs;
 mod sources;
 mod streams;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -51,6 +52,8 @@ pub(crate) fn router() -> Router<Arc<Api>> {
             "/v4/sources/{source}/sync",
             axum::routing::post(sources::start).delete(sources::stop),
         )
+        .route("/v4/sources/{source}/tokens", get(tokens::all).post(tokens::create))
+        .route("/v4/sources/{source}/tokens/{token}", axum::routing::delete(tokens::delete))
         .route("/v4/destination-types", get(destinations::types))
         .route("/v4/destination-types/{type}", get(destinations::of_type))
         .route("/v4/destinations", get(destinations::all).post(destinations::create))
@@ -184,9 +187,11 @@ impl Source {
         let mut lacks = lacks.filter(|property| property.required && !provided(property.name));
         let catalog = ledger.catalog(self.connection())?;
         let selection = api.program.selection(self.connection()).unwrap_or_default();
-        let chosen = catalog.as_ref().is_some_and(|(found, _)| {
-            found.catalog.streams.iter().any(|stream| selection.contains(&stream.name))
-        });
+        // Where everything is chosen, it is before there is anything.
+        let chosen = selection.others
+            || catalog.as_ref().is_some_and(|(found, _)| {
+                found.catalog.streams.iter().any(|stream| selection.contains(&stream.name))
+            });
         let current = match (lacks.next(), &catalog, chosen && self.described.configured) {
             (Some(_), _, _) => 1,
             (None, None, _) => 2,

@@ -13,7 +13,7 @@ use bobbin_engine::ledger::Role;
 
 use crate::api::{Answer, asked};
 use crate::problem::Problem;
-use crate::{Api, token};
+use crate::{Api, import, token};
 
 /// What the gate knows.
 #[derive(Clone)]
@@ -28,6 +28,9 @@ const OPEN: [&str; 4] = ["/health", "/ready", "/api/v1/openapi.json", "/api/v1/d
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// The same where a body of many megabytes is on its way.
+const LIMIT_OF_PUSH: Duration = Duration::from_mins(5);
+
 pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answer = async {
@@ -36,7 +39,8 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
             Err(problem) => problem.into_response(),
         }
     };
-    let response = match tokio::time::timeout(LIMIT, answer).await {
+    let limit = if path.starts_with(import::ROOT) { LIMIT_OF_PUSH } else { LIMIT };
+    let response = match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
         Err(_) => {
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "the answer took too long").into_response()
@@ -51,9 +55,13 @@ async fn in_form(response: Response, path: &str) -> Response {
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let for_stitch = path.starts_with("/v4/");
+    let formed = |problem: Problem| match path {
+        path if path.starts_with("/v4/") => problem.for_stitch(),
+        path if path.starts_with(import::ROOT) => problem.for_import(),
+        _ => problem.into_response(),
+    };
     if let Some(problem) = response.extensions().get::<Problem>() {
-        return if for_stitch { problem.clone().for_stitch() } else { response };
+        return formed(problem.clone());
     }
     // What cannot be read of a request is told as plain text.
     let kind = response.headers().get(header::CONTENT_TYPE);
@@ -62,8 +70,7 @@ async fn in_form(response: Response, path: &str) -> Response {
     }
     let text = axum::body::to_bytes(response.into_body(), MOST_TEXT).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
-    let problem = Problem::new(status, text);
-    if for_stitch { problem.for_stitch() } else { problem.into_response() }
+    formed(Problem::new(status, text))
 }
 
 /// Bytes of an error told as plain text.
@@ -100,7 +107,8 @@ impl Gate {
             let detail = "requests of web pages are not answered";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        if OPEN.contains(&path) {
+        // Who pushes has a token of its own.
+        if OPEN.contains(&path) || path.starts_with(import::ROOT) {
             return Ok(());
         }
         let Some(role) = self.role(headers).await? else {
@@ -122,13 +130,7 @@ impl Gate {
 
     /// What whoever asks may do; none where the token is none.
     async fn role(&self, headers: &HeaderMap) -> Answer<Option<Role>> {
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.split_once(' '));
-        let Some((_, given)) = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        else {
-            return Ok(None);
-        };
-        let given = given.trim();
+        let Some(given) = bearer(headers) else { return Ok(None) };
         if same(given, self.api.token.reveal()) {
             return Ok(Some(Role::Administrator));
         }
@@ -138,6 +140,13 @@ impl Gate {
         let hash = token::hash(given);
         asked(Arc::clone(&self.api), move |api| Ok(api.engine.ledger()?.role_of_key(&hash)?)).await
     }
+}
+
+/// The token that a request carries.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok())?;
+    let (scheme, given) = given.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| given.trim())
 }
 
 /// Whether a `Host` names this machine.

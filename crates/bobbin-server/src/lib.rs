@@ -6,6 +6,7 @@ mod api;
 mod connect;
 mod gate;
 mod guests;
+mod import;
 mod problem;
 pub mod token;
 
@@ -22,6 +23,7 @@ use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::Engine;
 use bobbin_engine::ledger::{Side, Thing};
 use bobbin_engine::service::Control;
+use bobbin_import::inbox::Inbox;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -161,6 +163,15 @@ pub trait Program: Send + Sync {
     /// # Errors
     /// Of kind `NotFound` when there is no such thing, `Unavailable` when too many run.
     fn check(&self, side: Side, name: &str) -> Result<()>;
+
+    /// Where a connection's pushed records wait.
+    ///
+    /// # Errors
+    /// Of kind `Config` when nobody pushes into it.
+    fn inbox(&self, connection: &ConnectionId) -> Result<Arc<Inbox>>;
+
+    /// Something was pushed into a connection and waits to be loaded.
+    fn pushed(&self, connection: &ConnectionId);
 
     /// How the file differs from what runs; with `make` what runs is made so.
     ///

@@ -76,6 +76,17 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The answer to whoever pushes records.
+    pub(crate) fn for_import(self) -> Response {
+        let mut body = json!({ "status": "ERROR", "error": self.detail });
+        for (key, value) in self.more {
+            body[key] = value;
+        }
+        (self.status, axum::Json(body)).into_response()
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         Self::told(&error)

@@ -5,9 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use bobbin_core::id::ConnectionId;
 use bobbin_core::secret::Secret;
 use bobbin_core::{Error, Result};
-use bobbin_engine::ledger::{Key, Ledger, Role};
+use bobbin_engine::ledger::{Key, Ledger, Role, Token};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -58,6 +59,17 @@ pub fn make_key(ledger: &Ledger, description: &str, role: Role) -> Result<(Secre
     let ending = &text[text.len() - 4..];
     let key = ledger.add_key((description, role), (&hash(&text), ending), Timestamp::now())?;
     Ok((Secret::new(text), key))
+}
+
+/// Makes a token that pushes into a connection; its text is given here and kept nowhere.
+///
+/// # Errors
+/// When the connection has as many as it may.
+pub fn make_token(ledger: &Ledger, connection: &ConnectionId) -> Result<(Secret, Token)> {
+    let text = format!("push_{}", random()?);
+    let ending = &text[text.len() - 4..];
+    let token = ledger.add_token(connection, (&hash(&text), ending), Timestamp::now())?;
+    Ok((Secret::new(text), token))
 }
 
 /// What is kept of a key. Its text is random and long, so that one round of SHA-256 is enough.

@@ -21,6 +21,7 @@ mod serve;
 mod simulate;
 mod status;
 mod target;
+mod token;
 
 use std::path::{Path, PathBuf};
 
@@ -107,6 +108,8 @@ enum Verb {
     Apply(apply::Apply),
     /// Make and manage keys of the service's API
     Key(key::KeyVerb),
+    /// Make and manage tokens with which programs push records into a connection
+    Token(token::TokenVerb),
     /// When jobs will be due, and what became of those that were
     Schedule(schedule::Schedule),
     /// Show the last jobs and how far each table got
@@ -147,6 +150,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Serve(verb) => verb.run(&session),
         Verb::Apply(verb) => verb.run(&session),
         Verb::Key(verb) => verb.run(&session),
+        Verb::Token(verb) => verb.run(&session),
         Verb::Schedule(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
         Verb::Jobs(verb) => verb.run(&session),

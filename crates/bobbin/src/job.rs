@@ -25,7 +25,7 @@ pub(crate) fn run(
     log: &Arc<impl JobLog + 'static>,
 ) -> Result<RunReport> {
     let selection = connection.chosen()?;
-    let mut tap = registry::tap(&connection.source)?;
+    let mut tap = registry::tap_of(connection, engine.home())?;
     let destination = registry::destination(&connection.destination, engine.home(), log.clone())?;
     let cx = Context { clock: &SystemClock, cancel, log: &**log };
     engine.run(

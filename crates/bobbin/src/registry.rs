@@ -10,20 +10,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bobbin_core::destination::Destination;
+use bobbin_core::id::ConnectionId;
 use bobbin_core::report::JobLog;
 use bobbin_core::tap::Tap;
 use bobbin_core::{Error, Result};
 use bobbin_duckdb::DuckDb;
+use bobbin_import::tap::ImportTap;
 use bobbin_postgres::{Postgres, Ssh, Tls};
 use serde_json::{Map, Value};
 use tap_kustomer::config::Config;
 use tap_kustomer::tap::KustomerTap;
 
-use crate::config::Part;
+use crate::config::{Connection, Part};
 
-/// The tap for a source of the file.
-pub(crate) fn tap(part: &Part) -> Result<Box<dyn Tap>> {
+/// What a source is of whose records programs push in.
+pub(crate) const IMPORT: &str = "import_api";
+
+/// The tap of a connection.
+pub(crate) fn tap_of(connection: &Connection, home: &Path) -> Result<Box<dyn Tap>> {
+    tap(&connection.source, &inbox(home, &connection.id))
+}
+
+/// Where the records wait that are pushed into a connection.
+pub(crate) fn inbox(home: &Path, connection: &ConnectionId) -> PathBuf {
+    home.join("inbox").join(connection.as_str())
+}
+
+/// The tap of a source; what is pushed into its connection waits in `inbox`.
+pub(crate) fn tap(part: &Part, inbox: &Path) -> Result<Box<dyn Tap>> {
     match part.kind.as_str() {
+        IMPORT => match part.settings.keys().next() {
+            None => Ok(Box::new(ImportTap::new(inbox))),
+            Some(key) => {
+                Err(Error::config(format!("source `{}` has an unknown setting `{key}`", part.name))
+                    .hint("a source of type import_api takes none"))
+            }
+        },
         "kustomer" => {
             let mut settings = Map::new();
             for (key, value) in &part.settings {
@@ -48,7 +70,7 @@ pub(crate) fn tap(part: &Part) -> Result<Box<dyn Tap>> {
         "singer" => singer::tap(part),
         other => {
             Err(Error::config(format!("source `{}` has an unknown type `{other}`", part.name))
-                .hint("there are: kustomer, singer"))
+                .hint("there are: kustomer, import_api, singer"))
         }
     }
 }

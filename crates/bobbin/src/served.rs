@@ -2,6 +2,7 @@
 //! that differs from the file now.
 
 mod checks;
+mod pushes;
 mod setup;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::RunReport;
 use bobbin_engine::ledger::{Side, Thing, Trigger};
 use bobbin_engine::service::{Control, Runner, Scheduled};
+use bobbin_import::inbox::Inbox;
 use bobbin_notify::Notifier;
 use bobbin_server::{Change, Described, Difference, Edit, Part, Program, Type};
 use jiff::Timestamp;
@@ -35,6 +37,7 @@ pub(crate) struct Served {
     /// One at a time.
     applying: Mutex<()>,
     checks: checks::Checks,
+    pushes: pushes::Pushes,
 }
 
 impl Served {
@@ -49,6 +52,7 @@ impl Served {
             notifier: RwLock::new(Arc::new(notifier)),
             applying: Mutex::new(()),
             checks: checks::Checks::default(),
+            pushes: pushes::Pushes::default(),
         })
     }
 
@@ -99,7 +103,12 @@ impl Runner for Served {
             return Err(Error::config("no tables are chosen yet"));
         }
         let log = Arc::new(Warnings { connection: connection.name.clone() });
-        job::run(connection, &config.engine(), trigger, cancel, &log)
+        let engine = config.engine();
+        let report = job::run(connection, &engine, trigger, cancel, &log)?;
+        if connection.source.kind == registry::IMPORT {
+            self.make_room(&connection.id, &engine);
+        }
+        Ok(report)
     }
 }
 
@@ -156,6 +165,14 @@ impl Program for Served {
         self.begin_check(side, name)
     }
 
+    fn inbox(&self, connection: &ConnectionId) -> Result<Arc<Inbox>> {
+        self.inbox_of(connection)
+    }
+
+    fn pushed(&self, connection: &ConnectionId) {
+        self.pushes.add(connection);
+    }
+
     fn apply(&self, make: bool) -> Result<Vec<Difference>> {
         let _one = self.one_at_a_time();
         let now = self.config();
@@ -172,7 +189,7 @@ impl Program for Served {
                 .hint("if that is meant, stop the service"));
         }
         for connection in file.connections.values().filter(|known| known.by == Managed::File) {
-            registry::tap(&connection.source)?;
+            registry::tap_of(connection, &file.home)?;
             let log = Arc::new(NoLog);
             registry::destination(&connection.destination, &file.home, log)?;
             connection.chosen()?;

@@ -243,4 +243,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (connection, job, number)
     ) STRICT;
 ",
+    "
+    CREATE TABLE tokens (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        connection TEXT NOT NULL,
+        hash TEXT NOT NULL UNIQUE,
+        ending TEXT NOT NULL,
+        made TEXT NOT NULL
+    ) STRICT;
+",
 ];

@@ -129,6 +129,9 @@ impl Ledger {
                         params![name, label(name), now],
                     )
                     .map_err(failed)?;
+                transaction
+                    .execute("DELETE FROM tokens WHERE connection = ?1", params![name])
+                    .map_err(failed)?;
             }
             transaction
                 .execute("DELETE FROM things WHERE kind = ?1 AND name = ?2", params![kind, name])

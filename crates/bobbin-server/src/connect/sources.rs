@@ -107,7 +107,7 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
         let id = slug(name, |name| taken(api, &ledger, name))?
             .ok_or_else(|| wrong("`display_name` has no letter or digit"))?;
         form.settings.insert("type".to_owned(), of.name.into());
-        let connection = json!({
+        let mut connection = json!({
             "source": id,
             "destination": destination,
             "display_name": name,
@@ -115,6 +115,10 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
             "tables": [],
             "schedule": form.schedule,
         });
+        if of.properties.is_empty() {
+            // There is nothing to choose from before something was pushed, so all of it is chosen.
+            connection["tables"] = Value::Null;
+        }
         let edits = [
             put(Thing::Source, &id, form.settings, true),
             put(Thing::Connection, &id, connection.as_object().cloned().unwrap_or_default(), true),

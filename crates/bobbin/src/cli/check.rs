@@ -29,7 +29,7 @@ impl Check {
         let connection = config.connection(self.connection.as_deref())?;
         let stop = Stop::on_signals();
         let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &NoLog };
-        let source = registry::tap(&connection.source).and_then(|tap| tap.check(&cx));
+        let source = registry::tap_of(connection, &config.home).and_then(|tap| tap.check(&cx));
         let source = source.and_then(|check| verify(connection, check));
         let log = Arc::new(NoLog);
         let destination = registry::destination(&connection.destination, &config.home, log)

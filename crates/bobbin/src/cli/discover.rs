@@ -32,7 +32,8 @@ impl Discover {
         let stop = Stop::on_signals();
         let progress = Progress::new(Format::Text, false);
         let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &progress };
-        let Discovery { catalog, unreadable } = registry::tap(&connection.source)?.discover(&cx)?;
+        let Discovery { catalog, unreadable } =
+            registry::tap_of(connection, &config.home)?.discover(&cx)?;
         progress.finish();
         let wanted = |stream: &&Stream| {
             self.table.as_ref().is_none_or(|table| table == stream.name.as_str())

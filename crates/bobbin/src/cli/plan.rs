@@ -49,7 +49,7 @@ impl Plan {
             registry::destination(&connection.destination, &config.home, Arc::new(NoLog))?;
         let progress = Progress::new(Format::Text, false);
         let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &progress };
-        let discovered = registry::tap(&connection.source)?.discover(&cx);
+        let discovered = registry::tap_of(connection, &config.home)?.discover(&cx);
         progress.finish();
         let Discovery { catalog, unreadable } = discovered?;
         bobbin_engine::engine::verify_selection(cx, &connection.selection, &catalog, &unreadable)?;

@@ -146,7 +146,7 @@ impl Retry {
         let before = self.mine(ask(&*destination, connection, &query)?);
         let mut retried = Vec::new();
         if before.iter().any(|group| group.whole > 0) {
-            let tap = registry::tap(&connection.source)?;
+            let tap = registry::tap_of(connection, &config.home)?;
             let stop = Stop::on_signals();
             let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &*progress };
             let request = RetryRequest {

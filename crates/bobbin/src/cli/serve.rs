@@ -99,7 +99,9 @@ impl Serve {
         let over = Cancel::new();
         let ended = std::thread::scope(|scope| {
             scope.spawn(|| {
+                served.look_for_pushes();
                 while over.sleep(PAUSE).is_ok() {
+                    served.load_what_was_pushed();
                     served.notifier().turn(&SystemClock, &over, &untold);
                 }
             });

@@ -7,6 +7,7 @@ use bobbin_engine::ledger::Thing;
 use bobbin_server::{Property, Type};
 use bobbin_singer::about::{Setting, SettingKind};
 
+use super::IMPORT;
 use super::kind::{KINDS, SCHEMA};
 use crate::config::Part;
 
@@ -25,6 +26,12 @@ pub(crate) fn types() -> Vec<Type> {
         description: "Conversations, messages, customers and six more tables of Kustomer.",
         properties: tap_kustomer::cli::SETTINGS.iter().map(property).collect(),
     };
+    let import = Type {
+        side: Thing::Source.word(),
+        name: IMPORT,
+        description: "Records that programs push in, with Stitch's Import API.",
+        properties: Vec::new(),
+    };
     let destinations = KINDS.iter().map(|kind| Type {
         side: Thing::Destination.word(),
         name: kind.name,
@@ -36,7 +43,7 @@ pub(crate) fn types() -> Vec<Type> {
             .map(property)
             .collect(),
     });
-    [kustomer].into_iter().chain(destinations).collect()
+    [kustomer, import].into_iter().chain(destinations).collect()
 }
 
 fn property(setting: &Setting) -> Property {

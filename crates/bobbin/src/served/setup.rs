@@ -1,5 +1,6 @@
 //! Setting up through the API: what is asked for is tried, kept, and then in effect.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bobbin_core::id::ConnectionId;
@@ -77,14 +78,17 @@ impl Served {
             .filter(|(thing, name)| *thing == Thing::Connection && !new.store.has(*thing, name))
             .map(|(_, name)| name.as_str().into())
             .collect();
-        for connection in gone {
-            match self.control.stop(&connection) {
+        for connection in &gone {
+            match self.control.stop(connection) {
                 Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
                 // None is running, or it waits for its turn, which is taken from it.
                 _ => {}
             }
         }
         self.take_effect(&now, Arc::new(new))?;
+        for connection in &gone {
+            self.forget_inbox(connection);
+        }
         Ok(())
     }
 
@@ -178,7 +182,7 @@ fn try_out(new: &Config, thing: Thing, name: &str) -> Result<()> {
             if lacks(part) && users.into_iter().all(|known| !known.configured) {
                 return Ok(());
             }
-            registry::tap(part).map(drop)
+            registry::tap(part, Path::new("")).map(drop)
         }),
         Thing::Destination => new.destinations.get(name).map_or(Ok(()), |part| {
             registry::types::admit(thing, part, local)?;

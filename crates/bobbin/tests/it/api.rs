@@ -80,7 +80,7 @@ fn f98_the_document_is_what_the_service_does() {
     let mut serving = Serving::start(&desk);
     let job = next(&mut serving.lines, "job")["report"]["job"].as_str().unwrap().to_owned();
     let document = serving.get("/api/v1/openapi.json");
-    let open = ["/health", "/ready", "/api/v1/openapi.json", "/api/v1/docs"];
+    let open = ["/health", "/ready", "/api/v1/openapi.json", "/api/v1/docs", "/v2/import/status"];
     let mut count = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         let address = path
@@ -90,6 +90,7 @@ fn f98_the_document_is_what_the_service_does() {
             .replace("{notice}", "1")
             .replace("{name}", "none")
             .replace("{type}", "none")
+            .replace("{token}", "9")
             .replace("{destination}", "1")
             .replace("{source}", "1")
             .replace("{key}", "99")

@@ -15,6 +15,7 @@ mod listener;
 mod locks;
 mod plan;
 mod proxy;
+mod pushing;
 mod sdk;
 #[path = "../../../bobbin-postgres/tests/it/server.rs"]
 mod server;

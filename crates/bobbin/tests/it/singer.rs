@@ -38,6 +38,11 @@ pub(crate) fn target_jsonl() -> PathBuf {
     tool("target-jsonl/bin/target-jsonl")
 }
 
+/// Stitch's own target.
+pub(crate) fn target_stitch() -> PathBuf {
+    tool("target-stitch/bin/target-stitch")
+}
+
 /// A directory with settings for the tap, everything at full pace.
 pub(crate) fn settings(sim: &Running) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
