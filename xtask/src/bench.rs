@@ -1,5 +1,6 @@
 //! The benchmarks: real programs, side by side in one run, medians and ratios.
 
+mod import;
 mod latency;
 mod load;
 mod memory;
@@ -16,6 +17,7 @@ const HELP: &str = "cargo xtask bench [WHAT...] [--records N] [--runs N]
   memory       peak memory at 300,000 and at 3 million records
   load         loading beside what PostgreSQL and DuckDB do themselves (default: 300,000 records, 3 runs);
                load-postgres, load-duckdb, load-growth, load-memory: its parts
+  import       records pushed with the Import API (--records, --runs)
   ledger       questions to a ledger of a million loads (--records), slots of 10,000 connections
 
 Without WHAT: throughput, latency, memory.";
@@ -64,6 +66,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             "load" | "load-postgres" | "load-duckdb" | "load-growth" | "load-memory" => {
                 load::run(&plan, &place, what)?;
             }
+            "import" => import::run(&plan, &place)?,
             "ledger" => {
                 let directory = place.fresh("ledger")?;
                 let loads = plan.records.unwrap_or(1_000_000).to_string();

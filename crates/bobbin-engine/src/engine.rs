@@ -1,7 +1,8 @@
 //! One job from its beginning to its report.
 
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -101,20 +102,30 @@ impl Engine {
         self.home.join("ledger.sqlite").exists()
     }
 
-    /// Opens the ledger.
-    pub fn ledger(&self) -> Result<Ledger> {
-        std::fs::create_dir_all(&self.home).map_err(|error| {
+    /// Makes the directory, if it is missing, for nobody else to read: records rest in it.
+    fn make_home(&self) -> Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.home).map_err(|error| {
             Error::io("cannot make bobbin's directory", error)
                 .with("path", self.home.display())
                 .hint("choose a directory that can be written with `home` in the file or --home")
-        })?;
+        })
+    }
+
+    /// Whether a service runs schedules below `home`.
+    pub fn is_served(&self) -> bool {
+        let lock = File::open(self.home.join("serve.lock"));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Opens the ledger.
+    pub fn ledger(&self) -> Result<Ledger> {
+        self.make_home()?;
         Ledger::open(&self.home.join("ledger.sqlite"))
     }
 
     /// Takes the lock of whoever runs schedules below `home`; it is given back with the file.
     pub(crate) fn lock_service(&self) -> Result<File> {
-        std::fs::create_dir_all(&self.home)
-            .map_err(|error| Error::io("cannot make bobbin's directory", error))?;
+        self.make_home()?;
         let path = self.home.join("serve.lock");
         let failed =
             |error| Error::io("cannot take the service's lock", error).with("path", path.display());
@@ -139,7 +150,10 @@ impl Engine {
         let ledger = self.ledger()?;
         let spool = Spool::open(&self.home.join("spool"), request.connection)?;
         let started = cx.clock.now();
-        let job = JobId::from(started.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
+        let job = match request.trigger {
+            Trigger::Asked(at) => job_id(at),
+            Trigger::Manual | Trigger::Slot(_) => job_id(started),
+        };
         ledger.begin(&job, request.connection, started, request.trigger)?;
         let kept_since = self.kept_since(started);
 
@@ -357,6 +371,11 @@ fn destinations(error: Error) -> Error {
 
 /// Columns that a warning names one by one.
 const MOST_NAMED: usize = 10;
+
+/// What the job is called that began, or was asked for, at an instant.
+pub(crate) fn job_id(at: Timestamp) -> JobId {
+    JobId::from(at.strftime("%Y%m%dT%H%M%S%.6fZ").to_string())
+}
 
 /// A choice that names nothing would be a table silently missing, or a column silently kept.
 ///

@@ -47,6 +47,8 @@ pub enum Trigger {
     /// Somebody asked for it.
     #[default]
     Manual,
+    /// Somebody asked the service for it, and was told at that instant what it is called.
+    Asked(Timestamp),
     /// A slot of its schedule came.
     Slot(Timestamp),
 }
@@ -55,7 +57,7 @@ impl Trigger {
     /// The word for people.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Manual => "manual",
+            Self::Manual | Self::Asked(_) => "manual",
             Self::Slot(_) => "schedule",
         }
     }

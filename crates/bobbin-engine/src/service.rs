@@ -46,6 +46,9 @@ pub trait Runner: Send + Sync {
 
 /// Hears what the service does, for whoever watches it.
 pub trait Watcher: Send + Sync {
+    /// The service has begun: no other one runs for this directory.
+    fn began(&self) {}
+
     /// Something happened.
     fn happened(&self, at: Timestamp, connection: &ConnectionId, what: Happening<'_>);
 
@@ -144,6 +147,8 @@ struct Round<'a> {
     unsettled: bool,
     /// When tables were last looked at that may be old.
     looked: Timestamp,
+    /// When a job was last asked for.
+    asked: Timestamp,
 }
 
 impl Service {
@@ -167,7 +172,9 @@ impl Service {
             settled: None,
             unsettled: false,
             looked: Timestamp::UNIX_EPOCH,
+            asked: Timestamp::UNIX_EPOCH,
         };
+        self.watcher.began();
         round.end_abandoned();
         for scheduled in connections {
             let now = self.clock.now();

@@ -12,7 +12,7 @@ use axum::{Json, Router, middleware};
 use bobbin_core::Error;
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_engine::ledger::{JobRow, Load, SlotRow};
-use bobbin_engine::service::{Control, Seen};
+use bobbin_engine::service::Seen;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -263,26 +263,19 @@ async fn run(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
 ) -> Answer<(StatusCode, Json<Value>)> {
-    if let Ok(id) = known(&api, &connection) {
-        setup::configured(&api, &id)?;
-    }
-    accepted(api, connection, Control::run).await
+    let begun = asked(api, move |api| {
+        let id = known(api, &connection)?;
+        setup::configured(api, &id)?;
+        Ok(api.control.run(&id)?)
+    });
+    Ok((StatusCode::ACCEPTED, Json(json!({ "status": "accepted", "job": begun.await? }))))
 }
 
 async fn stop(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
 ) -> Answer<(StatusCode, Json<Value>)> {
-    accepted(api, connection, Control::stop).await
-}
-
-/// Asks the service for what it does by and by.
-async fn accepted(
-    api: Arc<Api>,
-    connection: String,
-    what: fn(&Control, &ConnectionId) -> bobbin_core::Result<()>,
-) -> Answer<(StatusCode, Json<Value>)> {
-    asked(api, move |api| Ok(what(&api.control, &known(api, &connection)?)?)).await?;
+    asked(api, move |api| Ok(api.control.stop(&known(api, &connection)?)?)).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "status": "accepted" }))))
 }
 
@@ -352,8 +345,13 @@ async fn apply(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
 }
 
 async fn compared(api: Arc<Api>, make: bool) -> Answer<Json<Value>> {
-    let differences = asked(api, move |api| Ok(api.program.apply(make)?));
-    Ok(Json(json!({ "data": differences.await?, "applied": make })))
+    let compared = asked(api, move |api| Ok(api.program.apply(make)?)).await?;
+    Ok(Json(json!({
+        "data": compared.connections,
+        "settings": compared.settings,
+        "file": compared.file,
+        "applied": make,
+    })))
 }
 
 /// What needs somebody's attention (F-91).

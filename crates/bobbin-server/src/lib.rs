@@ -177,7 +177,18 @@ pub trait Program: Send + Sync {
     ///
     /// # Errors
     /// When the file is wrong; then nothing is changed.
-    fn apply(&self, make: bool) -> Result<Vec<Difference>>;
+    fn apply(&self, make: bool) -> Result<Compared>;
+}
+
+/// How the file differs from what runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Compared {
+    /// Where the file is.
+    pub file: String,
+    /// The connections that are different.
+    pub connections: Vec<Difference>,
+    /// Which of the settings for all of them are different, for example `notify`.
+    pub settings: Vec<String>,
 }
 
 /// How the file differs from what runs, in one connection.

@@ -252,6 +252,18 @@ impl Config {
         })
     }
 
+    /// Which of the settings for all connections are others in `new`.
+    pub(crate) fn differing_settings(&self, new: &Self) -> Vec<String> {
+        let settings = [
+            ("keep_days", self.keep_days != new.keep_days),
+            ("notify", self.telling.channels != new.telling.channels),
+            ("hooks", self.telling.hooks != new.telling.hooks),
+            ("service", self.service != new.service),
+        ];
+        let differing = settings.iter().filter(|(_, differs)| *differs);
+        differing.map(|(name, _)| (*name).to_owned()).collect()
+    }
+
     /// The connection of that name, or the only one when none is named.
     pub(crate) fn connection(&self, name: Option<&str>) -> Result<&Connection> {
         let known: Vec<_> = self.connections.keys().map(String::as_str).collect();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bobbin_core::secret::Secret;
 use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_engine::Engine;
 use bobbin_server::token;
 use serde_json::Value;
 
@@ -42,11 +43,14 @@ pub(crate) struct Remote {
 impl Remote {
     /// The service of this directory; none when none runs or it has no API.
     pub(crate) fn find(home: &Path) -> Option<Self> {
+        // One that was killed leaves its address behind, where by now somebody else may listen.
+        if !Engine::new(home).is_served() {
+            return None;
+        }
         let address: SocketAddr =
             fs::read_to_string(address_file(home)).ok()?.trim().parse().ok()?;
         let token = fs::read_to_string(token::path(home)).ok()?;
         let remote = Self { address, token: Secret::new(token.trim()) };
-        // One that was killed leaves its address behind.
         remote.ask("GET", "/health").is_ok().then_some(remote)
     }
 

@@ -19,7 +19,7 @@ use bobbin_engine::ledger::{Side, Thing, Trigger};
 use bobbin_engine::service::{Control, Runner, Scheduled};
 use bobbin_import::inbox::Inbox;
 use bobbin_notify::Notifier;
-use bobbin_server::{Change, Described, Difference, Edit, Part, Program, Type};
+use bobbin_server::{Change, Compared, Described, Difference, Edit, Part, Program, Type};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -173,7 +173,7 @@ impl Program for Served {
         self.pushes.add(connection);
     }
 
-    fn apply(&self, make: bool) -> Result<Vec<Difference>> {
+    fn apply(&self, make: bool) -> Result<Compared> {
         let _one = self.one_at_a_time();
         let now = self.config();
         let file = Config::read(&self.file.0, self.file.1.as_deref())?;
@@ -195,12 +195,17 @@ impl Program for Served {
             connection.chosen()?;
         }
         let notifier = file.notifier()?;
-        let differences = differences(&now, &file);
+        let path = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone());
+        let compared = Compared {
+            file: path.display().to_string(),
+            connections: differences(&now, &file),
+            settings: now.differing_settings(&file),
+        };
         if make {
             self.take_effect(&now, Arc::new(file))?;
             *self.notifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(notifier);
         }
-        Ok(differences)
+        Ok(compared)
     }
 }
 
@@ -256,10 +261,7 @@ fn differences(old: &Config, new: &Config) -> Vec<Difference> {
             differs(name, Change::Added, Vec::new());
             continue;
         };
-        let mut parts = before.differing(after);
-        if old.keep_days != new.keep_days {
-            parts.push("keep_days".to_owned());
-        }
+        let parts = before.differing(after);
         if !parts.is_empty() {
             differs(name, Change::Changed, parts);
         }

@@ -3,12 +3,13 @@
 //! What may fail comes first, in one transaction of the ledger; then what cannot. So whoever gets an
 //! error knows that nothing has changed.
 
-use bobbin_core::id::ConnectionId;
+use bobbin_core::id::{ConnectionId, JobId};
 use bobbin_core::{Error, ErrorKind, Result};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::control::{Question, Seen};
 use super::{Happening, Round, Scheduled, skipped};
+use crate::engine::job_id;
 use crate::ledger::{SlotOutcome, SlotRow, Trigger};
 use crate::timetable::Missed;
 
@@ -33,7 +34,7 @@ impl Round<'_> {
                 let _ = answer.send(self.look());
             }
             Question::Run(connection, answer) => {
-                let _ = answer.send(self.run(&connection));
+                let _ = answer.send(self.run(&connection, now));
             }
             Question::Stop(connection, answer) => {
                 let _ = answer.send(self.stop(&connection, now));
@@ -60,14 +61,17 @@ impl Round<'_> {
         waiting.find(|(waiting, _)| waiting == connection).map(|(_, trigger)| *trigger)
     }
 
-    fn run(&mut self, connection: &ConnectionId) -> Result<()> {
+    fn run(&mut self, connection: &ConnectionId, now: Timestamp) -> Result<JobId> {
         self.known(connection)?;
         if self.waits(connection).is_some() || self.running.contains_key(connection) {
             return Err(Error::new(ErrorKind::Conflict, "a job of this connection is running"));
         }
         self.timetable.began(connection);
-        self.waiting.push_back((connection.clone(), Trigger::Manual));
-        Ok(())
+        // No two are called the same, whatever the clock does.
+        let next = self.asked.checked_add(SignedDuration::from_micros(1)).unwrap_or(now);
+        self.asked = now.max(next);
+        self.waiting.push_back((connection.clone(), Trigger::Asked(self.asked)));
+        Ok(job_id(self.asked))
     }
 
     fn stop(&mut self, connection: &ConnectionId, now: Timestamp) -> Result<()> {
@@ -82,7 +86,7 @@ impl Round<'_> {
         let why = "somebody stopped it before its turn came";
         let rows: Vec<SlotRow> = match trigger {
             Trigger::Slot(slot) => vec![skipped(slot, why.to_owned(), now)],
-            Trigger::Manual => Vec::new(),
+            Trigger::Manual | Trigger::Asked(_) => Vec::new(),
         };
         for row in &rows {
             self.ledger.decide(connection, row)?;
@@ -234,7 +238,7 @@ impl Round<'_> {
             self.service.watcher.happened(now, connection, Happening::Slot(row));
         }
         if let Some(why) = refused
-            && self.waits(connection) == Some(Trigger::Manual)
+            && matches!(self.waits(connection), Some(Trigger::Manual | Trigger::Asked(_)))
         {
             self.waiting.retain(|(waits, _)| waits != connection);
             let error =

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use bobbin_core::id::ConnectionId;
+use bobbin_core::id::{ConnectionId, JobId};
 use bobbin_core::schedule::Schedule;
 use bobbin_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
@@ -33,7 +33,7 @@ impl Asked {
 
 /// What somebody asks of a running service, and where the answer goes.
 pub(super) enum Question {
-    Run(ConnectionId, Sender<Result<()>>),
+    Run(ConnectionId, Sender<Result<JobId>>),
     Stop(ConnectionId, Sender<Result<()>>),
     Pause(ConnectionId, bool, Sender<Result<()>>),
     Apply(Vec<Scheduled>, Vec<ConnectionId>, Sender<Result<()>>),
@@ -80,12 +80,12 @@ pub fn control() -> (Control, Inbox) {
 const ANSWER: Duration = Duration::from_secs(10);
 
 impl Control {
-    /// Starts a job now, paused or not (F-27).
+    /// Starts a job now, paused or not (F-27); gives what it is called.
     ///
     /// # Errors
     /// Of kind `Conflict` while one is running or waiting (F-26), `NotFound` for a connection there is
     /// not.
-    pub fn run(&self, connection: &ConnectionId) -> Result<()> {
+    pub fn run(&self, connection: &ConnectionId) -> Result<JobId> {
         self.ask(|answer| Question::Run(connection.clone(), answer))?
     }
 
@@ -178,7 +178,7 @@ mod tests {
                 let question = taken(inbox.heard.recv().unwrap());
                 std::thread::sleep(Duration::from_millis(1300));
                 if let Some(Question::Run(_, answer)) = question {
-                    answer.send(Ok(())).unwrap();
+                    answer.send(Ok("job".into())).unwrap();
                 }
             });
             control.run(&connection).unwrap();

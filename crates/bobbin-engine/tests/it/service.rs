@@ -372,7 +372,7 @@ fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
         // Two hours pass without a job, but one may be asked for, and ended.
         let then = clock.now() + jiff::SignedDuration::from_hours(2);
         until("asked", &|| clock.now() > then);
-        control.run(&asked).unwrap();
+        let job = control.run(&asked).unwrap();
         let twice = control.run(&asked).unwrap_err();
         assert_eq!(twice.kind(), ErrorKind::Conflict);
         until("asked", &|| control.look().unwrap()[0].running_since.is_some());
@@ -380,7 +380,9 @@ fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
         until("idle", &idle);
         assert_eq!(control.stop(&asked).unwrap_err().kind(), ErrorKind::Conflict);
         assert_eq!(control.run(&"other".into()).unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!(runner.began.lock().unwrap()[1].1, Trigger::Manual);
+        let trigger = runner.began.lock().unwrap()[1].1;
+        let Trigger::Asked(at) = trigger else { panic!("{trigger:?}") };
+        assert_eq!(job.as_str(), at.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
         control.pause(&asked, false).unwrap();
         let next = control.look().unwrap()[0].next.unwrap();
         assert!(next > clock.now() && next < clock.now() + jiff::SignedDuration::from_hours(1));

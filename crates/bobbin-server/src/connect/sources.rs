@@ -281,8 +281,7 @@ pub(super) async fn start(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> A
         let found = Source::find(api, &ledger, id)?;
         setup::configured(api, found.connection())?;
         match api.control.run(found.connection()) {
-            // Its own name is known once it has begun.
-            Ok(()) => Ok(Json(json!({ "job_name": job_name(id, "next") }))),
+            Ok(job) => Ok(Json(json!({ "job_name": job_name(id, job.as_str()) }))),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(Json(json!({
                 "error": { "type": "already_running", "message": error.to_string() }
             }))),

@@ -1,9 +1,11 @@
 //! `bobbin apply`: the running service goes on as the file says now.
 
+use std::path::Path;
+
 use bobbin_core::{Error, Result};
 use bobbin_server::{Change, Difference};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Format, Session};
 use crate::exit;
@@ -30,8 +32,19 @@ impl Apply {
     pub(super) fn run(&self, session: &Session) -> Result<u8> {
         let config = session.config()?;
         let remote = Remote::need(&config.home)?;
-        let method = if self.dry_run { "GET" } else { "POST" };
-        let answer = remote.ask(method, "/api/v1/apply")?;
+        let mut answer = remote.ask("GET", "/api/v1/apply")?;
+        let meant = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
+        if answer["file"].as_str().is_some_and(|file| Path::new(file) != meant) {
+            return Err(Error::config("the service runs by another file")
+                .with("file", answer["file"].as_str().unwrap_or_default())
+                .with("given", meant.display())
+                .hint("name that one with --config, or start the service with this one"));
+        }
+        if !self.dry_run {
+            answer = remote.ask("POST", "/api/v1/apply")?;
+        }
+        let settings: Vec<&str> =
+            answer["settings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let differences: Vec<Difference> =
             serde_json::from_value(answer["data"].clone()).map_err(|error| {
                 Error::bug("the service's answer is not understood").caused_by(error)
@@ -40,15 +53,21 @@ impl Apply {
             for difference in differences {
                 println!("{}", json!(difference));
             }
+            for setting in settings {
+                println!("{}", json!({ "setting": setting, "change": "changed" }));
+            }
             return Ok(exit::OK);
         }
-        if differences.is_empty() {
+        if differences.is_empty() && settings.is_empty() {
             println!("the service runs as the file says");
         }
         for difference in &differences {
             println!("{}", line(difference));
         }
-        if self.dry_run && !differences.is_empty() {
+        if !settings.is_empty() {
+            println!("~ for all connections: {}", settings.join(", "));
+        }
+        if self.dry_run && !(differences.is_empty() && settings.is_empty()) {
             println!("nothing was changed; bobbin apply makes it so");
         }
         Ok(exit::OK)

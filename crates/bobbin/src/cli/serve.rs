@@ -1,7 +1,7 @@
 //! `bobbin serve`: every connection, by its schedule.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bobbin_core::cancel::Cancel;
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::{Format, Session, Stop};
 use crate::out::{eprintln, println};
+use crate::remote::Announced;
 use crate::served::{Served, scheduled};
 use crate::{exit, print, remote};
 
@@ -55,38 +56,21 @@ impl Serve {
         let stop = Stop::on_signals();
         let scheduled: Vec<Scheduled> = config.connections.values().map(scheduled).collect();
         let names: Vec<String> = config.connections.keys().cloned().collect();
-        let watcher = Arc::new(Shown { format: session.format });
         let (control, inbox) = service::control();
-        let (engine, home) = (config.engine(), config.home.clone());
-        engine.ledger()?.abandon_checks(Timestamp::now())?;
+        let engine = config.engine();
         let broken: Vec<String> = config.broken.iter().map(broken).collect();
         let served = Served::new(config, session.home.clone(), control.clone())?;
         let served = Arc::new(served);
         let server = self.server(&engine, &served, control)?;
         let address = server.as_ref().map(Server::address);
-        let mut line = match names.as_slice() {
-            [] => "serving no connection yet".to_owned(),
-            names => format!("serving {}", names.join(", ")),
-        };
-        if let Some(address) = address {
-            let token = token::path(&home);
-            line.push_str(&format!(
-                "; the API is at http://{address}, its token in {}",
-                token.display()
-            ));
-            if !address.ip().is_loopback() {
-                line.push_str(
-                    "; that is open to other machines and not encrypted: put a proxy with TLS \
-                     before it",
-                );
-            }
-        }
-        let object = json!({ "event": "serving", "connections": names, "api": address });
-        watcher.say(None, &line, object);
-        for line in broken {
-            let object = json!({ "event": "warning", "message": line });
-            watcher.say(None, &format!("warning: {line}"), object);
-        }
+        let watcher = Arc::new(Shown {
+            format: session.format,
+            engine: engine.clone(),
+            names,
+            broken,
+            address,
+            announced: Mutex::default(),
+        });
         let service = Service {
             engine,
             clock: Arc::new(SystemClock),
@@ -95,7 +79,6 @@ impl Serve {
             most_jobs: self.jobs,
             grace: Duration::from_secs(self.grace),
         };
-        let announced = address.map(|address| remote::announce(&home, address)).transpose()?;
         let over = Cancel::new();
         let ended = std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -109,7 +92,7 @@ impl Serve {
             over.cancel();
             ended
         });
-        drop(announced);
+        watcher.announced.lock().unwrap_or_else(PoisonError::into_inner).take();
         ended?;
         drop(server);
         watcher.say(None, "stopped", json!({ "event": "stopped" }));
@@ -156,9 +139,49 @@ fn untold(error: &Error) {
 /// What the service does, as lines or objects.
 struct Shown {
     format: Format,
+    engine: Engine,
+    /// The connections at the beginning.
+    names: Vec<String>,
+    /// What was left out of them, and why.
+    broken: Vec<String>,
+    /// Where the API is.
+    address: Option<SocketAddr>,
+    /// That this is written down.
+    announced: Mutex<Option<Announced>>,
 }
 
 impl Shown {
+    /// What is served, and where.
+    fn greeting(&self) -> String {
+        let mut line = match self.names.as_slice() {
+            [] => "serving no connection yet".to_owned(),
+            names => format!("serving {}", names.join(", ")),
+        };
+        if let Some(address) = self.address {
+            let token = token::path(self.engine.home());
+            line.push_str(&format!(
+                "; the API is at http://{address}, its token in {}",
+                token.display()
+            ));
+            if !address.ip().is_loopback() {
+                line.push_str(
+                    "; that is open to other machines and not encrypted: put a proxy with TLS \
+                     before it",
+                );
+            }
+        }
+        line
+    }
+
+    /// What only the one service of a directory may do.
+    fn take_over(&self) -> Result<()> {
+        if let Some(address) = self.address {
+            let announced = remote::announce(self.engine.home(), address)?;
+            *self.announced.lock().unwrap_or_else(PoisonError::into_inner) = Some(announced);
+        }
+        self.engine.ledger()?.abandon_checks(Timestamp::now())
+    }
+
     fn say(&self, at: Option<Timestamp>, line: &str, object: Value) {
         let at = at.unwrap_or_else(Timestamp::now);
         match self.format {
@@ -173,6 +196,18 @@ impl Shown {
 }
 
 impl Watcher for Shown {
+    fn began(&self) {
+        if let Err(error) = self.take_over() {
+            self.warned(Timestamp::now(), None, &error);
+        }
+        let object = json!({ "event": "serving", "connections": self.names, "api": self.address });
+        self.say(None, &self.greeting(), object);
+        for line in &self.broken {
+            let object = json!({ "event": "warning", "message": line });
+            self.say(None, &format!("warning: {line}"), object);
+        }
+    }
+
     fn warned(&self, at: Timestamp, connection: Option<&ConnectionId>, error: &Error) {
         let whose = connection.map_or_else(String::new, |connection| format!("{connection}: "));
         let line = format!("{whose}warning: {}", error.report().replace('\n', "\n  "));

@@ -16,7 +16,7 @@ use super::{Connection, Managed, Part, list};
 const MOST_HOOKS: usize = 10;
 
 /// `[notify.NAME]`, word for word.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NotifyTable {
     #[serde(rename = "type")]
@@ -48,7 +48,7 @@ enum Kind {
     Email,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Tls {
     #[default]
@@ -58,7 +58,7 @@ enum Tls {
 }
 
 /// `[hooks.NAME]`, word for word.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HookTable {
     url: toml::Value,

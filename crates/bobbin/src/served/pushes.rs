@@ -92,7 +92,7 @@ impl Served {
             // Taken out before the job begins: what comes from here on may be too late for it.
             locked(&self.pushes.waiting).remove(&connection);
             match self.control.run(&connection) {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(_) => {
                     locked(&self.pushes.waiting).entry(connection).or_insert(since);

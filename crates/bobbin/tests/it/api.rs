@@ -198,6 +198,14 @@ fn a_changed_file_is_applied_to_the_running_service() {
     let mut serving = Serving::start(&desk);
     next(&mut serving.lines, "job");
     desk.run(&["apply", "--dry-run"]).assert(0, &["the service runs as the file says"]);
+    let text = fs::read_to_string(desk.path("bobbin.toml")).unwrap();
+    fs::write(desk.path("bobbin.toml"), format!("keep_days = 90\n{text}")).unwrap();
+    desk.run(&["apply", "--dry-run"]).assert(0, &["~ for all connections: keep_days"]);
+    fs::write(desk.path("other.toml"), &text).unwrap();
+    desk.run(&["apply", "--config", "other.toml"]).assert(2, &["another file", "bobbin.toml"]);
+    fs::write(desk.path("bobbin.toml"), "").unwrap();
+    desk.run(&["apply"]).assert(2, &["no connection any more"]);
+    fs::write(desk.path("bobbin.toml"), text).unwrap();
 
     let more = "[connections.second]\nsource = \"kustomer\"\ndestination = \"warehouse\"\n\
                 tables = [\"teams\"]\n";
@@ -330,9 +338,10 @@ fn f31_f52_f58_f64_f98_automation_of_stitch_finds_what_it_knows() {
     fs::remove_file(desk.path("out.duckdb")).unwrap();
     fs::create_dir(desk.path("out.duckdb")).unwrap();
     let (_, body) = serving.ask("POST", "/v4/sources/1/sync");
-    assert!(body.contains("job_name"), "{body}");
+    let begun: Value = serde_json::from_str(&body).unwrap();
     next(&mut serving.lines, "job");
     let last = serving.get("/v4/1/extractions")["data"][0].clone();
+    assert_eq!(last["job_name"], begun["job_name"]);
     assert_eq!((&last["target_exit_status"], &last["tap_exit_status"]), (&1.into(), &0.into()));
     assert!(last["target_description"].as_str().unwrap().contains("out.duckdb"), "{last}");
     fs::remove_dir(desk.path("out.duckdb")).unwrap();
