@@ -31,10 +31,10 @@ fn main() {
     println!("\nA ledger of {loads} loads and {} jobs ({} MB)\n", jobs(), size / 1_000_000);
     println!("| question | median ms | 99th percentile ms |\n| --- | ---: | ---: |");
     let one: ConnectionId = "connection_3".into();
-    let newest = Ledger::open(&path).unwrap().jobs(&one, 1).unwrap().remove(0).id;
+    let newest = Ledger::open(&path).unwrap().jobs(&one, None, 1).unwrap().remove(0).id;
     ask("opening alone", &path, |_| {});
     ask("the last 100 jobs of a connection", &path, |ledger| {
-        assert_eq!(ledger.jobs(&one, 100).unwrap().len(), 100);
+        assert_eq!(ledger.jobs(&one, None, 100).unwrap().len(), 100);
     });
     ask("one job", &path, |ledger| {
         ledger.job(&one, &newest).unwrap().unwrap();

@@ -1,6 +1,6 @@
 //! One job from its beginning to its report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use crate::journal::Journal;
 use crate::ledger::{Ledger, Trigger};
 use crate::load::{GRACE, Loaded, Loading, Rounds};
 use crate::report::{Outcome, Phase, RunReport, TableReport, Tally};
-use crate::spool::{Limits, Sealed, Spool};
+use crate::spool::{self, Limits, Sealed, Spool, WaitingRows};
 use crate::treat::{Rules, Treating};
 
 /// Runs jobs. Everything it keeps is below one directory: `ledger.sqlite` and `spool/`.
@@ -109,6 +109,11 @@ impl Engine {
                 .with("path", self.home.display())
                 .hint("choose a directory that can be written with `home` in the file or --home")
         })
+    }
+
+    /// What is extracted of a connection and waits to be loaded, by stream.
+    pub fn waiting(&self, connection: &ConnectionId) -> Result<BTreeMap<StreamName, WaitingRows>> {
+        spool::waiting(&self.home.join("spool"), connection)
     }
 
     /// Whether a service runs schedules below `home`.

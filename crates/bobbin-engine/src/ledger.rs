@@ -183,9 +183,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// The latest jobs of a connection, newest first.
-    pub fn jobs(&self, connection: &ConnectionId, most: u32) -> Result<Vec<JobRow>> {
-        self.job_rows("ORDER BY id DESC LIMIT ?2", params![connection.as_str(), most])
+    /// The latest jobs of a connection, newest first; those before one, if it is named.
+    pub fn jobs(
+        &self,
+        connection: &ConnectionId,
+        before: Option<&JobId>,
+        most: u32,
+    ) -> Result<Vec<JobRow>> {
+        let before = before.map(JobId::as_str);
+        self.job_rows(
+            "AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3",
+            params![connection.as_str(), before, most],
+        )
     }
 
     /// One job.
@@ -451,7 +460,7 @@ mod tests {
             sqlite.pragma_update(None, "user_version", version as i64).unwrap();
             drop(sqlite);
             let ledger = Ledger::open(&path).unwrap();
-            let jobs = ledger.jobs(&"c".into(), 10).unwrap();
+            let jobs = ledger.jobs(&"c".into(), None, 10).unwrap();
             assert_eq!((jobs.len(), jobs[0].trigger.as_str()), (1, "manual"), "from {version}");
             let state = ledger.state(&"c".into()).unwrap().unwrap();
             assert_eq!(state.bookmarks.values().next(), Some(&7.into()), "from {version}");

@@ -18,11 +18,12 @@ mod manifest;
 mod reader;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
 
@@ -46,6 +47,40 @@ pub struct Leftovers {
     pub sealed: Vec<Sealed>,
     /// Manifests that could not be read, with the reason; their windows are extracted again.
     pub unreadable: Vec<(PathBuf, String)>,
+}
+
+/// Records of a stream that wait to be loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WaitingRows {
+    /// How many.
+    pub rows: u64,
+    /// Bytes of their text.
+    pub bytes: u64,
+}
+
+/// What waits in the spool of a connection below `root`, by stream. A job may go on meanwhile; what it
+/// seals or loads while this looks may be in it or not.
+pub(crate) fn waiting(
+    root: &Path,
+    connection: &ConnectionId,
+) -> Result<BTreeMap<StreamName, WaitingRows>> {
+    let mut all: BTreeMap<StreamName, WaitingRows> = BTreeMap::new();
+    let directory = root.join(connection.as_str());
+    if !directory.is_dir() {
+        return Ok(all);
+    }
+    for job in sorted_entries(&directory)?.into_iter().filter(|job| job.is_dir()) {
+        for path in sorted_entries(&job).unwrap_or_default() {
+            if path.extension().is_some_and(|extension| extension == "json")
+                && let Ok(sealed) = Sealed::read(&path)
+            {
+                let stream = all.entry(sealed.segment.stream).or_default();
+                stream.rows += sealed.segment.records;
+                stream.bytes += sealed.segment.bytes;
+            }
+        }
+    }
+    Ok(all)
 }
 
 impl Spool {

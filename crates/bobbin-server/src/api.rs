@@ -21,6 +21,7 @@ use crate::gate::{self, Gate};
 use crate::problem::Problem;
 use crate::{Api, Described};
 
+mod acts;
 mod docs;
 mod keys;
 mod log;
@@ -80,6 +81,11 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
                 .delete(setup::remove_connection),
         )
         .route(&of("/definition"), get(setup::definition))
+        .route("/api/v1/events", get(crate::events::events))
+        .route(&of("/summary"), get(acts::summary))
+        .route(&of("/reset"), post(acts::reset))
+        .route(&of("/rejected"), get(acts::rejected))
+        .route(&of("/rejected/retry"), post(acts::retry))
         .route(&of("/tokens"), get(tokens::tokens).post(tokens::create))
         .route(&of("/tokens/{token}"), axum::routing::delete(tokens::delete))
         .route(&of("/check"), get(setup::source_check).post(setup::check_source))
@@ -201,6 +207,13 @@ struct Change {
 }
 
 #[derive(Deserialize)]
+struct JobsQuery {
+    /// The job after which the page begins, as `next_before` of the page before says.
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Deserialize)]
 struct LoadsQuery {
     table: Option<String>,
     /// The load after which the page begins, as `next_before` of the page before says.
@@ -282,14 +295,19 @@ async fn stop(
 async fn jobs(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
-    page: Given<Query<Page>, QueryRejection>,
+    query: Given<Query<JobsQuery>, QueryRejection>,
 ) -> Answer<Json<Value>> {
-    let Query(page) = given(page)?;
+    let Query(query) = given(query)?;
+    let limit = Page { limit: query.limit }.limit();
     let rows = asked(api, move |api| {
-        let rows = api.engine.ledger()?.jobs(&known(api, &connection)?, page.limit())?;
+        let before = query.before.as_deref().map(JobId::from);
+        let ledger = api.engine.ledger()?;
+        let rows = ledger.jobs(&known(api, &connection)?, before.as_ref(), limit)?;
         rows.into_iter().map(Job::of).collect::<Answer<Vec<_>>>()
     });
-    Ok(Json(json!({ "data": rows.await? })))
+    let rows = rows.await?;
+    let next = rows.last().filter(|_| rows.len() == limit as usize).map(|last| last.id.clone());
+    Ok(Json(json!({ "data": rows, "next_before": next })))
 }
 
 async fn job(

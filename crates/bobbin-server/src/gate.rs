@@ -28,8 +28,11 @@ const OPEN: [&str; 4] = ["/health", "/ready", "/api/v1/openapi.json", "/api/v1/d
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The same where a body of many megabytes is on its way.
-const LIMIT_OF_PUSH: Duration = Duration::from_mins(5);
+/// The same where a body of many megabytes is on its way, or the destination is written.
+const LONG_LIMIT: Duration = Duration::from_mins(5);
+
+/// Ends of addresses that write into the destination before they answer.
+const LONG: [&str; 2] = ["/reset", "/retry"];
 
 pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -39,7 +42,8 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
             Err(problem) => problem.into_response(),
         }
     };
-    let limit = if path.starts_with(import::ROOT) { LIMIT_OF_PUSH } else { LIMIT };
+    let long = path.starts_with(import::ROOT) || LONG.iter().any(|end| path.ends_with(end));
+    let limit = if long { LONG_LIMIT } else { LIMIT };
     let response = match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
         Err(_) => {
@@ -78,7 +82,7 @@ const MOST_TEXT: usize = 4096;
 
 /// Ends of the addresses with which jobs are started and stopped and connections checked; anything else
 /// that is no look sets something up.
-const OPERATED: [&str; 4] = ["/jobs", "/stop", "/check", "/sync"];
+const OPERATED: [&str; 6] = ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry"];
 
 /// What somebody must be allowed to do for a request.
 fn needed(method: &Method, path: &str) -> Role {

@@ -4,6 +4,7 @@
 
 mod api;
 mod connect;
+mod events;
 mod gate;
 mod guests;
 mod import;
@@ -16,19 +17,21 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bobbin_core::id::ConnectionId;
+use bobbin_core::id::{ConnectionId, StreamName};
+use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::secret::Secret;
 use bobbin_core::selection::Selection;
 use bobbin_core::{Error, ErrorKind, Result};
-use bobbin_engine::Engine;
 use bobbin_engine::ledger::{Side, Thing};
 use bobbin_engine::service::Control;
+use bobbin_engine::{Engine, Retried};
 use bobbin_import::inbox::Inbox;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
+pub use crate::events::Events;
 use crate::guests::Door;
 
 /// Where a thing was written, and so can be changed.
@@ -164,6 +167,21 @@ pub trait Program: Send + Sync {
     /// Of kind `NotFound` when there is no such thing, `Unavailable` when too many run.
     fn check(&self, side: Side, name: &str) -> Result<()>;
 
+    /// Lets the next job read streams, or everything, from the start date again; gives which.
+    ///
+    /// # Errors
+    /// Of kind `Conflict` while a job runs.
+    fn reset(&self, connection: &ConnectionId, streams: &[StreamName]) -> Result<Vec<StreamName>>;
+
+    /// The records that a connection's destination has set aside.
+    fn rejected(&self, connection: &ConnectionId, query: &RejectedQuery) -> Result<RejectedList>;
+
+    /// Loads them again, all or those of a table.
+    ///
+    /// # Errors
+    /// Of kind `Conflict` while a job runs.
+    fn retry(&self, connection: &ConnectionId, table: Option<&str>) -> Result<Vec<Retried>>;
+
     /// Where a connection's pushed records wait.
     ///
     /// # Errors
@@ -225,6 +243,8 @@ pub struct Api {
     pub program: Arc<dyn Program>,
     /// What every request must carry.
     pub token: Secret,
+    /// Tells those who watch what happens.
+    pub events: Events,
 }
 
 /// How long answers on their way have once the server is to stop.

@@ -1,6 +1,7 @@
 //! What a service serves: the file as it was last applied, with what was set up through the API, and how
 //! that differs from the file now.
 
+mod acts;
 mod checks;
 mod pushes;
 mod setup;
@@ -10,13 +11,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::id::ConnectionId;
+use bobbin_core::id::{ConnectionId, StreamName};
+use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::report::{Event, JobLog, Level, NoLog};
 use bobbin_core::selection::Selection;
 use bobbin_core::{Error, ErrorKind, Result};
-use bobbin_engine::RunReport;
 use bobbin_engine::ledger::{Side, Thing, Trigger};
 use bobbin_engine::service::{Control, Runner, Scheduled};
+use bobbin_engine::{Retried, RunReport};
 use bobbin_import::inbox::Inbox;
 use bobbin_notify::Notifier;
 use bobbin_server::{Change, Compared, Described, Difference, Edit, Part, Program, Type};
@@ -163,6 +165,18 @@ impl Program for Served {
 
     fn check(&self, side: Side, name: &str) -> Result<()> {
         self.begin_check(side, name)
+    }
+
+    fn reset(&self, connection: &ConnectionId, streams: &[StreamName]) -> Result<Vec<StreamName>> {
+        self.reset_of(connection, streams)
+    }
+
+    fn rejected(&self, connection: &ConnectionId, query: &RejectedQuery) -> Result<RejectedList> {
+        self.rejected_of(connection, query)
+    }
+
+    fn retry(&self, connection: &ConnectionId, table: Option<&str>) -> Result<Vec<Retried>> {
+        self.retry_of(connection, table)
     }
 
     fn inbox(&self, connection: &ConnectionId) -> Result<Arc<Inbox>> {

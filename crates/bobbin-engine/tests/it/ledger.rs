@@ -16,7 +16,7 @@ fn reports_and_states_are_kept() {
     let steps = [Step::Records("a", 0..3), Step::State(7)];
     let report = run(&engine, &steps, &Memory::default());
     let ledger = engine.ledger().unwrap();
-    let jobs = ledger.jobs(&"test".into(), 10).unwrap();
+    let jobs = ledger.jobs(&"test".into(), None, 10).unwrap();
     assert_eq!(jobs.len(), 1);
     assert_eq!(jobs[0].id, report.job);
     assert_eq!(jobs[0].report.as_ref().unwrap().tables[0].extracted, report.tables[0].extracted);

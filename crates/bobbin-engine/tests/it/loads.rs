@@ -86,7 +86,7 @@ fn f62_old_jobs_and_loads_are_forgotten_counts_stay_longer() {
     };
     let kept = || {
         let ledger = engine.ledger().unwrap();
-        let jobs = ledger.jobs(&"test".into(), 100).unwrap().len();
+        let jobs = ledger.jobs(&"test".into(), None, 100).unwrap().len();
         (jobs, ledger.loads(&"test".into(), None, None, 100).unwrap().len())
     };
     job(0, 0..1);
@@ -99,7 +99,7 @@ fn f62_old_jobs_and_loads_are_forgotten_counts_stay_longer() {
     let days = engine.ledger().unwrap().rows_by_day(&"test".into(), at(15).0, 10).unwrap();
     let days: Vec<_> = days.iter().map(|(day, _, rows)| (day.as_str(), *rows)).collect();
     assert_eq!(days, [("2026-01-16", 3), ("2026-01-10", 2)]);
-    assert_eq!(engine.ledger().unwrap().jobs(&"test".into(), 1).unwrap().len(), 1);
+    assert_eq!(engine.ledger().unwrap().jobs(&"test".into(), None, 1).unwrap().len(), 1);
 }
 
 /// The process ended after the destination had made the rows durable and before that was written down.
@@ -197,7 +197,7 @@ fn the_last_complete_job_is_kept() {
     let ledger = engine.ledger().unwrap();
     let last = ledger.last_complete(&"test".into()).unwrap();
     assert_eq!(last, Some(start + SignedDuration::from_hours(48)));
-    assert_eq!(ledger.jobs(&"test".into(), 100).unwrap().len(), 12);
+    assert_eq!(ledger.jobs(&"test".into(), None, 100).unwrap().len(), 12);
 }
 
 /// More than is deleted at once.

@@ -168,7 +168,7 @@ fn assert_accounted(service: &Service, scheduled: &[Scheduled], until: Timestamp
         let next = scheduled.schedule.next(kept.base, kept.decided).unwrap();
         assert!(next > until - jiff::SignedDuration::from_mins(30), "{next} was not decided");
         let jobs: BTreeSet<_> = ledger
-            .jobs(&scheduled.connection, 10_000)
+            .jobs(&scheduled.connection, None, 10_000)
             .unwrap()
             .into_iter()
             .map(|job| job.id)
@@ -265,7 +265,7 @@ fn a_day_of_overruns_failures_and_restarts_leaves_no_slot_without_a_word() {
     // Nothing is left of any job, and each replica is whole.
     let ledger = service.engine.ledger().unwrap();
     for scheduled in &scheduled {
-        for job in ledger.jobs(&scheduled.connection, 10_000).unwrap() {
+        for job in ledger.jobs(&scheduled.connection, None, 10_000).unwrap() {
             assert!(job.ended && job.report.is_some(), "{job:?}");
         }
         assert_eq!(memories[&scheduled.connection].durable.lock().unwrap().rows.len(), 5);
@@ -296,7 +296,7 @@ fn f29_a_job_that_takes_too_long_is_stopped_and_the_next_comes_by_schedule() {
     timer.join().unwrap();
     assert!(notes.0.lock().unwrap().contains(&"slow: too long".to_owned()));
     let ledger = service.engine.ledger().unwrap();
-    let jobs = ledger.jobs(&"slow".into(), 100).unwrap();
+    let jobs = ledger.jobs(&"slow".into(), None, 100).unwrap();
     assert_eq!(jobs.last().unwrap().report.as_ref().unwrap().outcome, Outcome::Interrupted);
     assert!(jobs.len() >= 2, "{jobs:?}");
     let slots = ledger.slots(&"slow".into(), 100).unwrap();
@@ -395,7 +395,7 @@ fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
     let slots = ledger.slots(&asked, 100).unwrap();
     assert!(slots.iter().all(|slot| slot.outcome == SlotOutcome::Started), "{slots:?}");
     let outcomes: Vec<_> =
-        ledger.jobs(&asked, 10).unwrap().into_iter().map(|job| job.trigger).collect();
+        ledger.jobs(&asked, None, 10).unwrap().into_iter().map(|job| job.trigger).collect();
     assert_eq!(outcomes.last().unwrap(), "schedule");
     assert!(outcomes.contains(&"manual".to_owned()));
 }
@@ -645,6 +645,6 @@ fn jobs_of_processes_that_are_gone_are_ended_when_a_service_starts() {
     let _runs = bobbin_engine::spool::Spool::open(&spool, &runs).unwrap();
     let rare = [scheduled("served", cron("0 0 0 1 1 ?"), Overlap::Skip)];
     while_served(&service, &rare, |control| drop(control.look().unwrap())).unwrap();
-    let status = |connection| ledger.jobs(connection, 1).unwrap()[0].status();
+    let status = |connection| ledger.jobs(connection, None, 1).unwrap()[0].status();
     assert_eq!((status(&gone), status(&runs)), ("abrupt", "running"));
 }

@@ -32,7 +32,7 @@ impl Jobs {
         };
         let last = self.last.clamp(1, 1000);
         for connection in connections {
-            let jobs = ledger.jobs(&connection.id, last)?;
+            let jobs = ledger.jobs(&connection.id, None, last)?;
             if session.format == Format::Json {
                 for job in jobs {
                     println!(

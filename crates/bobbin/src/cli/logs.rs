@@ -123,6 +123,6 @@ impl Logs {
 
 /// Whether nothing more can come.
 fn ended(home: &Path, connection: &ConnectionId, job: &JobId) -> Result<bool> {
-    let jobs = Engine::new(home).ledger()?.jobs(connection, 1000)?;
+    let jobs = Engine::new(home).ledger()?.jobs(connection, None, 1000)?;
     Ok(jobs.iter().find(|row| row.id == *job).is_none_or(|row| row.ended))
 }

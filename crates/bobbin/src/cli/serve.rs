@@ -12,7 +12,7 @@ use bobbin_engine::Engine;
 use bobbin_engine::ledger::{SlotOutcome, Thing};
 use bobbin_engine::service::{self, Control, Happening, Scheduled, Service, Watcher};
 use bobbin_notify::PAUSE;
-use bobbin_server::{Api, Server, token};
+use bobbin_server::{Api, Events, Server, token};
 use clap::Args;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -61,7 +61,8 @@ impl Serve {
         let broken: Vec<String> = config.broken.iter().map(broken).collect();
         let served = Served::new(config, session.home.clone(), control.clone())?;
         let served = Arc::new(served);
-        let server = self.server(&engine, &served, control)?;
+        let events = Events::default();
+        let server = self.server(&engine, &served, control, &events)?;
         let address = server.as_ref().map(Server::address);
         let watcher = Arc::new(Shown {
             format: session.format,
@@ -70,6 +71,7 @@ impl Serve {
             broken,
             address,
             announced: Mutex::default(),
+            events,
         });
         let service = Service {
             engine,
@@ -105,6 +107,7 @@ impl Serve {
         engine: &Engine,
         served: &Arc<Served>,
         control: Control,
+        events: &Events,
     ) -> Result<Option<Server>> {
         if self.listen == "none" {
             return Ok(None);
@@ -119,6 +122,7 @@ impl Serve {
             engine: engine.clone(),
             program: served.clone(),
             token: token::read_or_make(engine.home())?,
+            events: events.clone(),
         };
         Server::start(address, api).map(Some)
     }
@@ -148,6 +152,8 @@ struct Shown {
     address: Option<SocketAddr>,
     /// That this is written down.
     announced: Mutex<Option<Announced>>,
+    /// Those who watch by the API.
+    events: Events,
 }
 
 impl Shown {
@@ -184,13 +190,12 @@ impl Shown {
 
     fn say(&self, at: Option<Timestamp>, line: &str, object: Value) {
         let at = at.unwrap_or_else(Timestamp::now);
+        let mut object = object;
+        object["ts"] = at.to_string().into();
+        self.events.send(&object);
         match self.format {
             Format::Text => println!("{at:.0} {line}"),
-            Format::Json => {
-                let mut object = object;
-                object["ts"] = at.to_string().into();
-                println!("{object}");
-            }
+            Format::Json => println!("{object}"),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Status {
         let config = session.config()?;
         let connection = config.connection(self.connection.as_deref())?;
         let ledger = config.engine().ledger()?;
-        let jobs = ledger.jobs(&connection.id, self.jobs.max(1))?;
+        let jobs = ledger.jobs(&connection.id, None, self.jobs.max(1))?;
         if session.format == Format::Json {
             for job in &jobs {
                 println!(

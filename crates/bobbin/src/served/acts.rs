@@ -1,0 +1,82 @@
+//! What can be done with a connection beside running it.
+
+use std::sync::Arc;
+
+use bobbin_core::cancel::Cancel;
+use bobbin_core::clock::SystemClock;
+use bobbin_core::id::{ConnectionId, StreamName};
+use bobbin_core::rejected::{RejectedList, RejectedQuery};
+use bobbin_core::report::NoLog;
+use bobbin_core::tap::Context;
+use bobbin_core::{Error, ErrorKind, Party, Result};
+use bobbin_engine::{ResetRequest, Retried, RetryRequest};
+
+use super::Served;
+use crate::config::Connection;
+use crate::registry;
+
+impl Served {
+    fn connection_of(&self, id: &ConnectionId) -> Result<Connection> {
+        let config = self.config();
+        let found = config.connections.values().find(|known| known.id == *id).cloned();
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such connection"))
+    }
+
+    pub(super) fn reset_of(
+        &self,
+        id: &ConnectionId,
+        streams: &[StreamName],
+    ) -> Result<Vec<StreamName>> {
+        let (connection, engine) = (self.connection_of(id)?, self.config().engine());
+        let selection = connection.chosen()?;
+        let log = Arc::new(NoLog);
+        let destination = registry::destination(&connection.destination, engine.home(), log)?;
+        let cancel = Cancel::new();
+        let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
+        engine.reset(
+            cx,
+            &ResetRequest {
+                connection: &connection.id,
+                schema: &connection.schema,
+                destination: &*destination,
+                selection: &selection,
+                streams,
+            },
+        )
+    }
+
+    pub(super) fn rejected_of(
+        &self,
+        id: &ConnectionId,
+        query: &RejectedQuery,
+    ) -> Result<RejectedList> {
+        let connection = self.connection_of(id)?;
+        let log = Arc::new(NoLog);
+        let destination = registry::destination(&connection.destination, &self.config().home, log)?;
+        let cancel = Cancel::new();
+        let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
+        let list = destination.rejected(&cx, &connection.schema, query);
+        list.map_err(|error| error.of(Party::Destination))
+    }
+
+    pub(super) fn retry_of(&self, id: &ConnectionId, table: Option<&str>) -> Result<Vec<Retried>> {
+        let (connection, engine) = (self.connection_of(id)?, self.config().engine());
+        let selection = connection.chosen()?;
+        let log = Arc::new(NoLog);
+        let destination = registry::destination(&connection.destination, engine.home(), log)?;
+        let tap = registry::tap_of(&connection, engine.home())?;
+        let cancel = Cancel::new();
+        let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
+        engine.retry_rejected(
+            cx,
+            &RetryRequest {
+                connection: &connection.id,
+                schema: &connection.schema,
+                tap: &*tap,
+                destination: &*destination,
+                selection: &selection,
+                table,
+            },
+        )
+    }
+}
