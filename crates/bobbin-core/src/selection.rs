@@ -125,6 +125,22 @@ impl Selection {
         Self { streams: streams.into_iter().collect(), ..Self::default() }
     }
 
+    /// The same with no other streams than these.
+    pub fn narrowed(&self, to: &[StreamName]) -> Self {
+        let chosen = |name: &StreamName| {
+            let excluded = self.streams.get(name).map(|choice| choice.excluded.clone());
+            let excluded = excluded.unwrap_or_default();
+            (name.clone(), StreamSelection { selected: self.contains(name), excluded })
+        };
+        Self {
+            streams: to.iter().map(chosen).collect(),
+            others: false,
+            patterns: Vec::new(),
+            treatments: self.treatments.clone(),
+            hash_key: self.hash_key.clone(),
+        }
+    }
+
     /// Whether a stream was chosen.
     pub fn contains(&self, name: &StreamName) -> bool {
         if let Some(choice) = self.streams.get(name) {

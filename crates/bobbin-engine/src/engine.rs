@@ -22,6 +22,7 @@ use bobbin_core::tap::{
 use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::course::Course;
 use crate::extract::{self, Spooling};
 use crate::job_log::Recorder;
 use crate::journal::Journal;
@@ -61,6 +62,8 @@ pub struct RunRequest<'a> {
     pub selection: &'a Selection,
     /// Why it runs.
     pub trigger: Trigger,
+    /// Whether it reads a part again, so that bookmarks stay where they are.
+    pub backfill: bool,
 }
 
 /// What both sides of a job came to.
@@ -159,7 +162,8 @@ impl Engine {
             Trigger::Asked(at) => job_id(at),
             Trigger::Manual | Trigger::Slot(_) => job_id(started),
         };
-        ledger.begin(&job, request.connection, started, request.trigger)?;
+        let backfill = request.backfill;
+        ledger.begin(&job, request.connection, started, request.trigger, backfill)?;
         let kept_since = self.kept_since(started);
 
         let recorder =
@@ -201,7 +205,9 @@ impl Engine {
             report.notices.push(error.report());
             warn_of(told, Err(error));
         }
-        warn_of(told, ledger.take_stock(&report));
+        if !backfill {
+            warn_of(told, ledger.take_stock(&report));
+        }
         Ok(report)
     }
 
@@ -214,7 +220,7 @@ impl Engine {
         job: &JobId,
         ends: &mut Ends,
     ) -> Result<()> {
-        let RunRequest { connection, schema, tap, destination, selection, .. } = request;
+        let RunRequest { connection, schema, tap, destination, selection, backfill, .. } = request;
         let rows = self.rows_per_commit.unwrap_or_else(|| destination.rows_per_commit()).max(1);
         let rounds = Rounds { records: rows, ..self.rounds };
         // A stop leaves the loader time for what is extracted.
@@ -259,7 +265,6 @@ impl Engine {
         let flags = extract::Loading::default();
         let (announce, sealed) = mpsc::channel();
         let mut spooling = Spooling::new(writer, announce, cx, self.most_spool_bytes, &flags);
-        let sync_request = SyncRequest { catalog: &catalog, selection, state: &state };
         let mut loading = Loading::new(&mut *loader, spool, cx, rounds, &journal);
         loading.held_bytes = Some(&held_bytes);
 
@@ -271,11 +276,18 @@ impl Engine {
             let watched = watch.spawn_scoped(scope, || wear_out(cx.cancel, &done, &patience));
             let extraction =
                 std::thread::Builder::new().name("extract".into()).spawn_scoped(scope, move || {
-                    let mut out = Treating::new(&mut spooling, &treating);
+                    let mut treated = Treating::new(&mut spooling, &treating);
+                    let (mut out, begin) =
+                        Course::new(&mut treated, &state, (&catalog, selection), backfill);
+                    let request = SyncRequest { catalog: &catalog, selection, state: &begin };
                     // So that a state after which nothing came finds a stream to travel with.
-                    let mut streams = sync_request.catalog.streams.iter();
+                    let mut streams = catalog.streams.iter();
                     let announced = streams.try_for_each(|stream| out.schema(stream));
-                    let outcomes = announced.and_then(|()| tap.sync(&cx, &sync_request, &mut out));
+                    let outcomes = announced.and_then(|()| tap.sync(&cx, &request, &mut out));
+                    let outcomes = outcomes.and_then(|outcomes| {
+                        out.conclude(&outcomes)?;
+                        Ok(outcomes)
+                    });
                     let sealed = spooling.finish();
                     // Dropping the spooling closes the channel: the loader then ends too.
                     drop(spooling);

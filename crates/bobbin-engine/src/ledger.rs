@@ -41,6 +41,9 @@ pub struct Ledger {
     sqlite: Connection,
 }
 
+/// What stands for the trigger of jobs that read a part again: they make nothing complete.
+const BACKFILL: &str = "backfill";
+
 /// Why a job runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Trigger {
@@ -125,14 +128,16 @@ impl Ledger {
         connection: &ConnectionId,
         now: Timestamp,
         trigger: Trigger,
+        backfill: bool,
     ) -> Result<()> {
+        let word = if backfill { BACKFILL } else { trigger.word() };
         let failed = |error| self.error("cannot note the job's beginning", error);
         let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
         self.end_abruptly(connection, now)?;
         transaction
             .execute(
                 "INSERT INTO jobs (id, connection, started, trigger) VALUES (?1, ?2, ?3, ?4)",
-                params![job.as_str(), connection.as_str(), now.to_string(), trigger.word()],
+                params![job.as_str(), connection.as_str(), now.to_string(), word],
             )
             .map_err(failed)?;
         if let Trigger::Slot(slot) = trigger {

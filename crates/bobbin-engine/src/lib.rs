@@ -14,6 +14,7 @@ pub mod spool;
 pub mod timetable;
 pub mod vault;
 
+mod course;
 mod extract;
 mod journal;
 mod load;

@@ -7,6 +7,7 @@ use bobbin_core::state::State;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Party, Result};
 
+use crate::course::Replaced;
 use crate::engine::{Ends, Engine, resume};
 use crate::journal::Journal;
 use crate::load::Rounds;
@@ -25,6 +26,9 @@ pub struct ResetRequest<'a> {
     pub selection: &'a Selection,
     /// Only these streams; everything when there are none.
     pub streams: &'a [StreamName],
+    /// Whether what is read takes the place of what was there once it is whole, so that rows go which the
+    /// source, from the start date on, has no more; else rows stay and are overwritten by key.
+    pub replace: bool,
 }
 
 impl Engine {
@@ -51,7 +55,9 @@ impl Engine {
         let recovered = resume(cx, &mut *loader, &spool, rules, &journal, &mut ends)?;
         journal.catch_up();
         let Some(mut state) = recovered.state else { return Ok(Vec::new()) };
+        let mut replaced = Replaced::take(&mut state);
         let gone: Vec<StreamName> = if request.streams.is_empty() {
+            // What was to be replaced is read anew now, so it is to be replaced still.
             std::mem::take(&mut state).bookmarks.into_keys().collect()
         } else {
             for stream in request.streams {
@@ -64,6 +70,10 @@ impl Engine {
             }
             request.streams.to_vec()
         };
+        if request.replace {
+            replaced.add(request.streams, cx.clock.now().as_millisecond());
+        }
+        replaced.put(&mut state);
         loader.commit(Some(&state)).map_err(destinations)?;
         journal.saved(&state);
         loader.finish().map_err(destinations)?;

@@ -84,6 +84,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route("/api/v1/events", get(crate::events::events))
         .route(&of("/summary"), get(acts::summary))
         .route(&of("/reset"), post(acts::reset))
+        .route(&of("/backfill"), post(acts::backfill))
         .route(&of("/rejected"), get(acts::rejected))
         .route(&of("/rejected/retry"), post(acts::retry))
         .route(&of("/tokens"), get(tokens::tokens).post(tokens::create))

@@ -82,7 +82,7 @@ const MOST_TEXT: usize = 4096;
 
 /// Ends of the addresses with which jobs are started and stopped and connections checked; anything else
 /// that is no look sets something up.
-const OPERATED: [&str; 6] = ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry"];
+const OPERATED: [&str; 7] = ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry", "/backfill"];
 
 /// What somebody must be allowed to do for a request.
 fn needed(method: &Method, path: &str) -> Role {

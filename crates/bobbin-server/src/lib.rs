@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bobbin_core::id::{ConnectionId, StreamName};
+use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::secret::Secret;
 use bobbin_core::selection::Selection;
@@ -167,11 +167,29 @@ pub trait Program: Send + Sync {
     /// Of kind `NotFound` when there is no such thing, `Unavailable` when too many run.
     fn check(&self, side: Side, name: &str) -> Result<()>;
 
-    /// Lets the next job read streams, or everything, from the start date again; gives which.
+    /// Lets the next job read streams, or everything, from the start date again; gives which. With `replace`
+    /// that takes the place of what was there once it is whole.
     ///
     /// # Errors
     /// Of kind `Conflict` while a job runs.
-    fn reset(&self, connection: &ConnectionId, streams: &[StreamName]) -> Result<Vec<StreamName>>;
+    fn reset(
+        &self,
+        connection: &ConnectionId,
+        streams: &[StreamName],
+        replace: bool,
+    ) -> Result<Vec<StreamName>>;
+
+    /// Begins a job that reads records again that changed in a part of time, and moves no bookmark; gives
+    /// what it is called.
+    ///
+    /// # Errors
+    /// Of kind `Config` when that cannot be read, `Conflict` while a job runs.
+    fn backfill(
+        &self,
+        connection: &ConnectionId,
+        tables: Vec<StreamName>,
+        part: (Timestamp, Timestamp),
+    ) -> Result<JobId>;
 
     /// The records that a connection's destination has set aside.
     fn rejected(&self, connection: &ConnectionId, query: &RejectedQuery) -> Result<RejectedList>;

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and which verb does it.
 
 mod apply;
+mod backfill;
 mod check;
 mod completions;
 mod demo;
@@ -122,6 +123,8 @@ enum Verb {
     Logs(logs::Logs),
     /// Show what needs somebody's attention, until it is over or dismissed
     Notices(notices::Notices),
+    /// Read records again that changed in a part of time; bookmarks stay where they are
+    Backfill(backfill::Backfill),
     /// Read everything, or one table, again from the start date
     Reset(reset::Reset),
     /// List the records that were set aside, or load them again
@@ -157,6 +160,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Loads(verb) => verb.run(&session),
         Verb::Logs(verb) => verb.run(&session),
         Verb::Notices(verb) => verb.run(&session),
+        Verb::Backfill(verb) => verb.run(&session),
         Verb::Reset(verb) => verb.run(&session),
         Verb::Rejected(verb) => verb.run(&session),
         Verb::Query(verb) => verb.run(&session),

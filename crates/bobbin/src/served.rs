@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::id::{ConnectionId, StreamName};
+use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::report::{Event, JobLog, Level, NoLog};
 use bobbin_core::selection::Selection;
@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Connection, Managed};
+use crate::job::Backfill;
 use crate::out::eprintln;
 use crate::{job, registry};
 
@@ -40,6 +41,8 @@ pub(crate) struct Served {
     applying: Mutex<()>,
     checks: checks::Checks,
     pushes: pushes::Pushes,
+    /// What the next job that is asked for reads again, in place of what is new.
+    backfills: Mutex<BTreeMap<ConnectionId, Backfill>>,
 }
 
 impl Served {
@@ -55,6 +58,7 @@ impl Served {
             applying: Mutex::new(()),
             checks: checks::Checks::default(),
             pushes: pushes::Pushes::default(),
+            backfills: Mutex::default(),
         })
     }
 
@@ -106,7 +110,11 @@ impl Runner for Served {
         }
         let log = Arc::new(Warnings { connection: connection.name.clone() });
         let engine = config.engine();
-        let report = job::run(connection, &engine, trigger, cancel, &log)?;
+        let backfill = match trigger {
+            Trigger::Asked(_) => self.backfills().remove(&connection.id),
+            Trigger::Manual | Trigger::Slot(_) => None,
+        };
+        let report = job::run(connection, &engine, (trigger, backfill.as_ref()), cancel, &log)?;
         if connection.source.kind == registry::IMPORT {
             self.make_room(&connection.id, &engine);
         }
@@ -167,8 +175,22 @@ impl Program for Served {
         self.begin_check(side, name)
     }
 
-    fn reset(&self, connection: &ConnectionId, streams: &[StreamName]) -> Result<Vec<StreamName>> {
-        self.reset_of(connection, streams)
+    fn reset(
+        &self,
+        connection: &ConnectionId,
+        streams: &[StreamName],
+        replace: bool,
+    ) -> Result<Vec<StreamName>> {
+        self.reset_of(connection, streams, replace)
+    }
+
+    fn backfill(
+        &self,
+        connection: &ConnectionId,
+        tables: Vec<StreamName>,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Result<JobId> {
+        self.begin_backfill(connection, Backfill::new(tables, from, until)?)
     }
 
     fn rejected(&self, connection: &ConnectionId, query: &RejectedQuery) -> Result<RejectedList> {

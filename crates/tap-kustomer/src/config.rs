@@ -21,6 +21,8 @@ pub struct Config {
     pub api_token: Secret,
     /// First instant of the first sync (`start_date`; default: one year before now).
     pub start_date: Option<Timestamp>,
+    /// First instant that is not read any more (`end_date`), to read a part again; none for up to now.
+    pub end_date: Option<Timestamp>,
     /// What we call ourselves (`user_agent`).
     pub user_agent: String,
     /// Where the API is: scheme and host, without a path at its end.
@@ -184,6 +186,7 @@ impl Config {
                 .text("start_date")?
                 .map(|text| instant("start_date", text))
                 .transpose()?,
+            end_date: keys.text("end_date")?.map(|text| instant("end_date", text)).transpose()?,
             user_agent: keys.text("user_agent")?.map_or_else(
                 || format!("tap-kustomer/{}", env!("CARGO_PKG_VERSION")),
                 str::to_owned,

@@ -235,7 +235,10 @@ impl Track {
     /// Plans the stream, given the server's time.
     fn plan(&mut self, config: &Config, now: Timestamp) {
         let name = self.lane.name().clone();
-        let hi = now.as_millisecond() - config.settle.as_millis() as i64;
+        let mut hi = now.as_millisecond() - config.settle.as_millis() as i64;
+        if let Some(end) = config.end_date {
+            hi = hi.min(end.as_millisecond() - 1);
+        }
         let mut walks: VecDeque<Box<dyn Walk>> = VecDeque::new();
         self.until = Some(hi);
         match &self.resource.reading {

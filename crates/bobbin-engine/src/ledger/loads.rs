@@ -343,7 +343,8 @@ impl Ledger {
                 "ended < ?1 AND (connection, id) NOT IN (
                      SELECT connection, max(id) FROM jobs GROUP BY connection
                      UNION ALL
-                     SELECT connection, max(id) FROM jobs WHERE outcome = 'complete'
+                     SELECT connection, max(id) FROM jobs
+                     WHERE outcome = 'complete' AND trigger <> 'backfill'
                      GROUP BY connection)",
                 Some(&old),
             ),

@@ -306,7 +306,8 @@ impl Ledger {
         let at: Option<String> = self
             .sqlite
             .query_row(
-                "SELECT max(ended) FROM jobs WHERE connection = ?1 AND outcome = 'complete'",
+                "SELECT max(ended) FROM jobs WHERE connection = ?1 AND outcome = 'complete'
+                 AND trigger <> 'backfill'",
                 params![connection.as_str()],
                 |row| row.get(0),
             )

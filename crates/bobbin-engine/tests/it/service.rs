@@ -66,6 +66,7 @@ impl Runner for Jobs {
                 destination: memory,
                 selection: &bobbin_core::selection::Selection::all(),
                 trigger,
+                backfill: false,
             },
         )
     }
@@ -639,7 +640,7 @@ fn jobs_of_processes_that_are_gone_are_ended_when_a_service_starts() {
     let ledger = service.engine.ledger().unwrap();
     let (gone, runs): (ConnectionId, ConnectionId) = ("gone".into(), "runs".into());
     for connection in [&gone, &runs] {
-        ledger.begin(&"job".into(), connection, start(), Trigger::Manual).unwrap();
+        ledger.begin(&"job".into(), connection, start(), Trigger::Manual, false).unwrap();
     }
     let spool = directory.path().join("spool");
     let _runs = bobbin_engine::spool::Spool::open(&spool, &runs).unwrap();

@@ -75,6 +75,7 @@ fn new_rules_reach_what_waits_in_the_spool() {
                     destination: &memory,
                     selection: &now,
                     streams: &[],
+                    replace: false,
                 };
                 engine.reset(cx, &request).unwrap();
             } else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use bobbin_core::id::StreamName;
 use bobbin_core::rejected::RejectedQuery;
 use jiff::Timestamp;
@@ -76,9 +77,22 @@ pub(super) struct Reset {
     /// Only these; every table when there are none.
     #[serde(default)]
     tables: Vec<StreamName>,
+    #[serde(default)]
+    mode: Mode,
 }
 
-/// Lets the next job read from the start date again; rows stay and are overwritten by key (F-34, F-35).
+/// What becomes of the rows that are there (`stitch-behaviour.md` 3.3).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    /// They stay and are overwritten by key.
+    #[default]
+    Overwrite,
+    /// What is read takes their place once it is whole.
+    Replace,
+}
+
+/// Lets the next job read from the start date again (F-34, F-35).
 pub(super) async fn reset(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
@@ -87,7 +101,31 @@ pub(super) async fn reset(
     let Json(reset) = given(body)?;
     asked(api, move |api| {
         let id = known(api, &connection)?;
-        Ok(Json(json!({ "streams": api.program.reset(&id, &reset.tables)? })))
+        let replace = reset.mode == Mode::Replace;
+        Ok(Json(json!({ "streams": api.program.reset(&id, &reset.tables, replace)? })))
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    tables: Vec<StreamName>,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+/// Begins a job that reads a part of tables again; bookmarks stay where they are.
+pub(super) async fn backfill(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+    body: Given<Json<Part>, JsonRejection>,
+) -> Answer<(StatusCode, Json<Value>)> {
+    let Json(part) = given(body)?;
+    asked(api, move |api| {
+        let id = known(api, &connection)?;
+        let job = api.program.backfill(&id, part.tables, (part.from, part.until))?;
+        Ok((StatusCode::ACCEPTED, Json(json!({ "status": "accepted", "job": job }))))
     })
     .await
 }

@@ -245,6 +245,7 @@ impl Demo {
                 destination: &destination,
                 selection: &Selection::all(),
                 trigger: Trigger::Manual,
+                backfill: false,
             },
         );
         progress.finish();

@@ -21,10 +21,12 @@ use crate::{exit, registry};
 #[command(after_help = concat!(
     "Examples:\n",
     "  bobbin reset --table notes             the next run reads notes from the start date\n",
+    "  bobbin reset --table notes --replace   and notes that the source has no more go\n",
     "  bobbin reset --yes                     the next run reads everything, without a question\n",
     "\n",
     "Rows stay and are overwritten by key (with load_mode = \"append\" they are added again). To be\n",
-    "rid of rows that the source has no more, drop the table: a run reads it again by itself."
+    "rid of rows that the source has no more: --replace. Readers see the old rows until the new ones are\n",
+    "whole, however many runs that takes."
 ))]
 pub(super) struct Reset {
     /// The connection, when the file has several
@@ -33,6 +35,11 @@ pub(super) struct Reset {
     /// Only this table; may be given more than once
     #[arg(long = "table", value_name = "NAME")]
     tables: Vec<String>,
+
+    /// What is read takes the place of what was there once it is whole: rows go that the source, from
+    /// the start date on, has no more
+    #[arg(long)]
+    replace: bool,
 
     /// Do not ask
     #[arg(long, short)]
@@ -64,6 +71,7 @@ impl Reset {
             destination: &*destination,
             selection: &connection.selection,
             streams: &streams,
+            replace: self.replace,
         };
         let reset = config.engine().reset(cx, &request);
         progress.finish();

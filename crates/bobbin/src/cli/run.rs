@@ -40,8 +40,13 @@ impl Run {
         let connection = config.connection(self.connection.as_deref())?;
         let progress = Arc::new(Progress::new(session.format, self.verbose));
         let stop = Stop::on_signals();
-        let report =
-            job::run(connection, &config.engine(), Trigger::Manual, &stop.cancel, &progress);
+        let report = job::run(
+            connection,
+            &config.engine(),
+            (Trigger::Manual, None),
+            &stop.cancel,
+            &progress,
+        );
         progress.finish();
         if let Ok(report) = &report {
             tell(&config, &stop, report);

@@ -1,10 +1,11 @@
 //! What can be done with a connection beside running it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::clock::SystemClock;
-use bobbin_core::id::{ConnectionId, StreamName};
+use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::Context;
@@ -13,6 +14,7 @@ use bobbin_engine::{ResetRequest, Retried, RetryRequest};
 
 use super::Served;
 use crate::config::Connection;
+use crate::job::Backfill;
 use crate::registry;
 
 impl Served {
@@ -26,6 +28,7 @@ impl Served {
         &self,
         id: &ConnectionId,
         streams: &[StreamName],
+        replace: bool,
     ) -> Result<Vec<StreamName>> {
         let (connection, engine) = (self.connection_of(id)?, self.config().engine());
         let selection = connection.chosen()?;
@@ -41,8 +44,26 @@ impl Served {
                 destination: &*destination,
                 selection: &selection,
                 streams,
+                replace,
             },
         )
+    }
+
+    /// Begins a job that reads a part again.
+    pub(super) fn begin_backfill(&self, id: &ConnectionId, backfill: Backfill) -> Result<JobId> {
+        backfill.check(&self.connection_of(id)?)?;
+        // The lock is held until the job was asked for, so that no other one takes what is meant for it.
+        let mut backfills = self.backfills();
+        backfills.insert(id.clone(), backfill);
+        let begun = self.control.run(id);
+        if begun.is_err() {
+            backfills.remove(id);
+        }
+        begun
+    }
+
+    pub(super) fn backfills(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Backfill>> {
+        self.backfills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn rejected_of(

@@ -253,6 +253,120 @@ fn f34_f35_f36_a_reset_reads_again_and_changes_no_count() {
     desk.assert_exact(&sim, None);
 }
 
+/// F-35: what is read takes the place of what was there once it is whole, however often it breaks off;
+/// until then every old row is there.
+#[test]
+fn f35_a_table_is_replaced_once_it_is_whole() {
+    for arrays in ["columns", "tables"] {
+        let sim = Simulator::start(tiny(12)).unwrap();
+        let desk = Desk::new(&sim);
+        let source =
+            format!("api_token = \"{}\"\napi_url = \"{}\"\n{FAST}", sim.token(), sim.url());
+        let small = format!("path = \"out.duckdb\"\narrays = \"{arrays}\"\nrows_per_commit = 20");
+        desk.write(&source, &small, "");
+        desk.run(&["run"]).assert(0, &["complete"]);
+        let gone = sim.oracle().held("note", fake_kustomer::Bounds::all()).unwrap();
+        let rows = |table: &str| -> u64 {
+            let sql = format!("select count(*) as n from kustomer.{table}");
+            let told = desk.run(&["query", "--format", "json", &sql]);
+            let row: Value = serde_json::from_str(told.stdout.trim()).unwrap();
+            row["n"].as_u64().unwrap()
+        };
+        // What the source has no more is no longer there, and all the rest is, once.
+        let there = |desk: &Desk, table: &str, stream: &str| {
+            let held = sim.oracle().held(stream, fake_kustomer::Bounds::all()).unwrap();
+            let mut held: Vec<_> = held.into_iter().filter(|one| one.gone_ms.is_none()).collect();
+            held.sort_by(|a, b| a.id.cmp(&b.id));
+            let sql = format!("select string_agg(id, ' ' order by id) as n from kustomer.{table}");
+            let told = desk.run(&["query", "--format", "json", &sql]);
+            let row: Value = serde_json::from_str(told.stdout.trim()).unwrap();
+            let ids: Vec<&str> = row["n"].as_str().unwrap().split(' ').collect();
+            assert_eq!(ids, held.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), "{table}");
+        };
+        let (before, messages) = (rows("notes"), rows("messages"));
+        assert_eq!(before, gone.len() as u64);
+        let some = Pick::Ids(gone.iter().take(7).map(|note| note.id.clone()).collect());
+        sim.control().mutate(&Mutation::hard_delete("note", some)).unwrap();
+        sim.control().advance(3_600_000);
+        // A plain reset keeps what the source has no more.
+        desk.run(&["reset", "--table", "notes", "--yes"]).assert(0, &["notes"]);
+        desk.run(&["run"]).assert(0, &["complete"]);
+        assert_eq!(rows("notes"), before);
+        let reset = ["reset", "--table", "notes", "--replace", "--yes"];
+        desk.run(&reset).assert(0, &["notes"]);
+        for crash in ["after-commit:2", "segment-loaded:4", "state-saved:3"] {
+            desk.command(&["run"]).env("BOBBIN_CRASH_AT", crash).output().unwrap();
+            assert!(rows("notes") >= before, "{crash}");
+        }
+        desk.run(&["run"]).assert(0, &["complete"]);
+        assert_eq!((rows("notes"), rows("messages")), (before - 7, messages), "{arrays}");
+        there(&desk, "notes", "note");
+        there(&desk, "messages", "message");
+        // It is over: what comes later is of no version of its own, and nothing else goes.
+        sim.control().mutate(&Mutation::add("note", 5)).unwrap();
+        sim.control().advance(3_600_000);
+        desk.run(&["run"]).assert(0, &["complete"]);
+        there(&desk, "notes", "note");
+        there(&desk, "messages", "message");
+        // Everything at once.
+        let some = sim.oracle().held("message", fake_kustomer::Bounds::all()).unwrap();
+        let some = Pick::Ids(some.iter().take(3).map(|record| record.id.clone()).collect());
+        sim.control().mutate(&Mutation::hard_delete("message", some)).unwrap();
+        sim.control().advance(3_600_000);
+        desk.run(&["reset", "--replace", "--yes"]).assert(0, &["notes", "messages"]);
+        desk.run(&["run"]).assert(0, &["complete"]);
+        there(&desk, "notes", "note");
+        there(&desk, "messages", "message");
+    }
+}
+
+/// A part of a table is read again, and no bookmark moves.
+#[test]
+fn a_part_of_a_table_is_read_again_and_no_bookmark_moves() {
+    let sim = Simulator::start(tiny(13)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    let ask = |sql: &str| {
+        let told = desk.run(&["query", "--format", "json", sql]);
+        told.assert(0, &[]);
+        serde_json::from_str::<Value>(told.stdout.trim()).unwrap()
+    };
+    let state = "select state::varchar as s from kustomer._bobbin_state";
+    let before = ask(state);
+    let middle = ask("select quantile_disc(updated_at, 0.5)::varchar as m,
+                      strftime(quantile_disc(updated_at, 0.5) at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%gZ') as at
+                      from kustomer.notes");
+    let middle = middle["at"].as_str().unwrap();
+    let half =
+        ask(&format!("select count(*) as n from kustomer.notes where updated_at < '{middle}'"));
+    // Rows that somebody deleted by hand come again.
+    let database = duckdb::Connection::open(desk.path("out.duckdb")).unwrap();
+    let deleted = format!("delete from kustomer.notes where updated_at < '{middle}'");
+    database.execute_batch(&deleted).unwrap();
+    drop(database);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    let part = ["backfill", "--table", "notes", "--from", "2015-01-01", "--until", middle];
+    let told = desk.run(&[part.as_slice(), &["--format", "json"]].concat());
+    told.assert(0, &[]);
+    let report: Value = serde_json::from_str(told.stdout.lines().last().unwrap()).unwrap();
+    let notes = &report["report"]["tables"][0];
+    assert_eq!((&notes["stream"], &notes["extracted"]), (&"notes".into(), &half["n"]), "{report}");
+    desk.assert_exact(&sim, None);
+    desk.run(&["jobs"]).assert(0, &["backfill"]);
+    let after = ask(state);
+    assert_eq!(
+        before["s"].as_str().unwrap().len(),
+        after["s"].as_str().unwrap().len(),
+        "{before} {after}"
+    );
+    desk.run(&["backfill", "--table", "zebras", "--from", "2015-01-01", "--until", middle])
+        .assert(2, &["`zebras`"]);
+    desk.run(&["backfill", "--table", "notes", "--from", middle, "--until", "2015-01-01"])
+        .assert(2, &["ends before it begins"]);
+    desk.run(&["backfill", "--table", "notes", "--from", "soon", "--until", middle])
+        .assert(2, &["write 2026-03-01"]);
+}
+
 /// F-59 to F-61, F-97: per table how far it is and how many rows it got, per load what came; the
 /// numbers are those of the tables themselves.
 #[test]
