@@ -44,6 +44,8 @@ pub struct Engine {
     pub rounds: Rounds,
     /// Days that jobs, their logs, loads and slots are kept (F-54, F-62).
     pub keep_days: u32,
+    /// Days that what is extracted may wait to be loaded (F-106); then it is deleted, and read again.
+    pub keep_waiting_days: u32,
     /// Compressed bytes the spool may hold before the extraction waits for the destination.
     pub most_spool_bytes: u64,
 }
@@ -85,6 +87,7 @@ impl Engine {
             limits: Limits::default(),
             rounds: Rounds::default(),
             keep_days: 60,
+            keep_waiting_days: 30,
             most_spool_bytes: 8 << 30,
         }
     }
@@ -98,6 +101,32 @@ impl Engine {
     fn kept_since(&self, now: Timestamp) -> Timestamp {
         let kept = SignedDuration::from_hours(24 * i64::from(self.keep_days));
         now.checked_sub(kept).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Deletes what has waited too long in the spools of all connections, also of those that are no more.
+    /// One whose job runs does so by itself.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted.
+    pub fn erase_what_waited(&self, now: Timestamp) -> Result<u64> {
+        let root = self.home.join("spool");
+        let Ok(entries) = std::fs::read_dir(&root) else { return Ok(0) };
+        let mut erased = 0;
+        for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+            let name = entry.file_name();
+            match Spool::open(&root, &name.to_string_lossy().as_ref().into()) {
+                Ok(spool) => erased += spool.erase(&self.oldest_waiting(now))?,
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(erased)
+    }
+
+    /// Segments of jobs before that have waited too long.
+    fn oldest_waiting(&self, now: Timestamp) -> JobId {
+        let kept = SignedDuration::from_hours(24 * i64::from(self.keep_waiting_days));
+        job_id(now.checked_sub(kept).unwrap_or(Timestamp::MIN))
     }
 
     /// Whether there is a ledger yet.
@@ -230,6 +259,15 @@ impl Engine {
         let mut loader = destination.open(&loading_cx, schema, job).map_err(destinations)?;
         let journal = Journal::new(cx, ledger, connection, job)?;
         let rules = (rounds, selection, &*treating);
+        let erased = spool.erase(&self.oldest_waiting(cx.clock.now()))?;
+        if erased > 0 {
+            let message = format!(
+                "{erased} segments waited longer than {} days to be loaded and were deleted \
+                 (keep_waiting_days); their records are read again now",
+                self.keep_waiting_days
+            );
+            cx.log.event(Event::Notice { level: Level::Warn, stream: None, message });
+        }
         let recovered = resume(cx, &mut *loader, spool, rules, &journal, ends)?;
         let state = recovered.state.unwrap_or_default();
         if state == State::default()

@@ -173,6 +173,34 @@ impl Spool {
         remove(&sealed.data)
     }
 
+    /// Deletes all that waits, if part of it is of a job before `oldest`: later segments go on from earlier
+    /// ones. No state that covers them is committed, so the source is asked for their records again. Gives
+    /// how many went.
+    pub(crate) fn erase(&self, oldest: &JobId) -> Result<u64> {
+        let jobs = sorted_entries(&self.directory)?.into_iter().filter(|job| job.is_dir());
+        let jobs: Vec<PathBuf> = jobs.collect();
+        let is_old = |job: &PathBuf| {
+            job.file_name().is_some_and(|name| *name.to_string_lossy() < *oldest.as_str())
+        };
+        let mut erased = 0;
+        if !jobs.iter().any(is_old) {
+            return Ok(erased);
+        }
+        for job in &jobs {
+            let files = sorted_entries(job)?;
+            // A manifest goes before its data: data alone is a remnant.
+            let (manifests, others): (Vec<_>, Vec<_>) = files
+                .into_iter()
+                .partition(|file| file.extension().is_some_and(|extension| extension == "json"));
+            erased += manifests.len() as u64;
+            for file in manifests.iter().chain(&others) {
+                remove(file)?;
+            }
+            let _ = fs::remove_dir(job);
+        }
+        Ok(erased)
+    }
+
     /// Puts a segment that cannot be read out of the way, for a person to look at.
     pub fn quarantine(&self, manifest: &Path) -> Result<PathBuf> {
         let mut aside = manifest.as_os_str().to_owned();

@@ -26,6 +26,7 @@ pub(crate) use store::Store;
 struct File {
     home: Option<PathBuf>,
     keep_days: Option<u32>,
+    keep_waiting_days: Option<u32>,
     hash_key: Option<toml::Value>,
     #[serde(default)]
     sources: BTreeMap<String, toml::Table>,
@@ -68,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) home: PathBuf,
     /// Days that jobs, logs and loads are kept; the default unless given.
     pub(crate) keep_days: Option<u32>,
+    /// Days that what is extracted may wait to be loaded; the default unless given.
+    pub(crate) keep_waiting_days: Option<u32>,
     /// The sources by name.
     pub(crate) sources: BTreeMap<String, Part>,
     /// The destinations by name.
@@ -130,6 +133,7 @@ impl Config {
     pub(crate) fn engine(&self) -> Engine {
         let mut engine = Engine::new(&self.home);
         engine.keep_days = self.keep_days.unwrap_or(engine.keep_days);
+        engine.keep_waiting_days = self.keep_waiting_days.unwrap_or(engine.keep_waiting_days);
         engine
     }
 
@@ -179,6 +183,11 @@ impl Config {
         if file.keep_days == Some(0) {
             return Err(here(Error::config("`keep_days` is wrong").hint(
                 "jobs, logs and loads are kept for at least a day, 60 unless the file says so",
+            )));
+        }
+        if file.keep_waiting_days == Some(0) {
+            return Err(here(Error::config("`keep_waiting_days` is wrong").hint(
+                "what is extracted may wait to be loaded for at least a day, 30 unless the file says so",
             )));
         }
         let hash_key = file.hash_key.map(|value| Part {
@@ -240,6 +249,7 @@ impl Config {
             path: path.to_owned(),
             home,
             keep_days: file.keep_days,
+            keep_waiting_days: file.keep_waiting_days,
             sources,
             destinations,
             connections,
@@ -256,6 +266,7 @@ impl Config {
     pub(crate) fn differing_settings(&self, new: &Self) -> Vec<String> {
         let settings = [
             ("keep_days", self.keep_days != new.keep_days),
+            ("keep_waiting_days", self.keep_waiting_days != new.keep_waiting_days),
             ("notify", self.telling.channels != new.telling.channels),
             ("hooks", self.telling.hooks != new.telling.hooks),
             ("service", self.service != new.service),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::clock::SystemClock;
@@ -22,6 +22,9 @@ use crate::out::{eprintln, println};
 use crate::remote::Announced;
 use crate::served::{Served, scheduled};
 use crate::{exit, print, remote};
+
+/// How often what has waited too long is looked for.
+const HOUSEKEEPING: Duration = Duration::from_hours(1);
 
 /// Replicate every connection by its schedule, until stopped
 #[derive(Args)]
@@ -85,7 +88,12 @@ impl Serve {
         let ended = std::thread::scope(|scope| {
             scope.spawn(|| {
                 served.look_for_pushes();
+                let mut looked: Option<Instant> = None;
                 while over.sleep(PAUSE).is_ok() {
+                    if looked.is_none_or(|looked| looked.elapsed() > HOUSEKEEPING) {
+                        looked = Some(Instant::now());
+                        served.erase_what_waited();
+                    }
                     served.load_what_was_pushed();
                     served.notifier().turn(&SystemClock, &over, &untold);
                 }

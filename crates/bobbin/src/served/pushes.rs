@@ -8,8 +8,10 @@ use bobbin_core::id::ConnectionId;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::Engine;
 use bobbin_import::inbox::{Inbox, Limits};
+use jiff::Timestamp;
 
 use super::{Served, warn};
+use crate::out::eprintln;
 use crate::registry;
 
 /// How long pushed records are gathered before a job begins to load them.
@@ -98,6 +100,21 @@ impl Served {
                     locked(&self.pushes.waiting).entry(connection).or_insert(since);
                 }
             }
+        }
+    }
+
+    /// Deletes what has waited too long to be loaded.
+    pub(crate) fn erase_what_waited(&self) {
+        match self.config().engine().erase_what_waited(Timestamp::now()) {
+            Ok(0) => {}
+            Ok(erased) => {
+                let now = Timestamp::now();
+                eprintln!(
+                    "{now:.0} {erased} segments waited too long to be loaded and were deleted; the \
+                     next jobs read their records again"
+                );
+            }
+            Err(error) => warn(&error),
         }
     }
 

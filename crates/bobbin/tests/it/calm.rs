@@ -320,6 +320,32 @@ fn f35_a_table_is_replaced_once_it_is_whole() {
     }
 }
 
+/// F-106: what has waited too long to be loaded is deleted, and read again.
+#[test]
+fn f106_what_waited_too_long_is_deleted_and_read_again() {
+    let sim = Simulator::start(tiny(14)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.command(&["run"]).env("BOBBIN_CRASH_AT", "segment-loaded:3").output().unwrap();
+    let spool = desk.path(".bobbin/spool/kustomer");
+    let jobs = || -> Vec<_> {
+        let entries = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_dir()).collect()
+    };
+    let [job] = <[_; 1]>::try_from(jobs()).unwrap();
+    assert!(fs::read_dir(&job).unwrap().count() > 0, "nothing waits");
+    // As if it were of a month ago, and of yesterday.
+    let aged = |days: i64| {
+        let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+        at.strftime("%Y%m%dT%H%M%S%.6fZ").to_string()
+    };
+    fs::rename(&job, spool.join(aged(31))).unwrap();
+    let told = desk.run(&["run"]);
+    told.assert(0, &["complete", "waited longer than 30 days", "read again now"]);
+    desk.assert_exact(&sim, None);
+    let told = desk.run(&["run"]);
+    assert!(!told.stdout.contains("waited longer"), "{told:?}");
+}
+
 /// A part of a table is read again, and no bookmark moves.
 #[test]
 fn a_part_of_a_table_is_read_again_and_no_bookmark_moves() {
