@@ -3,11 +3,14 @@
 //! Async lives here and nowhere else of ours; no business rule does.
 
 mod api;
+mod audit;
 mod connect;
 mod gate;
 mod guests;
+pub mod people;
 mod problem;
 pub mod token;
+mod who;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -26,8 +29,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
-
-use crate::guests::Door;
 
 /// Where a thing was written, and so can be changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -201,8 +202,12 @@ pub struct Api {
     pub engine: Engine,
     /// Knows the connections.
     pub program: Arc<dyn Program>,
-    /// What every request must carry.
+    /// What a request must carry, if not the key of somebody or their session.
     pub token: Secret,
+    /// Further names by which the service may be asked for, for example that of a proxy.
+    pub hosts: Vec<String>,
+    /// Hears what could not be done beside an answer.
+    pub warned: fn(&Error),
 }
 
 /// How long answers on their way have once the server is to stop.
@@ -250,8 +255,7 @@ impl Server {
                     let asked = |mut stop: tokio::sync::watch::Receiver<()>| async move {
                         let _ = stop.changed().await;
                     };
-                    let serving = axum::serve(Door::new(listener), router)
-                        .with_graceful_shutdown(asked(stop.clone()));
+                    let serving = guests::serve(listener, router, stop.clone());
                     let late = async {
                         asked(stop).await;
                         tokio::time::sleep(PARTING).await;
@@ -263,7 +267,7 @@ impl Server {
                         std::future::pending::<()>().await;
                     };
                     tokio::select! {
-                        _ = serving => {}
+                        () = serving => {}
                         () = late => {}
                         () = heard => {}
                     }

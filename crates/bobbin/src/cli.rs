@@ -1,6 +1,7 @@
 //! The command line: what can be said, and which verb does it.
 
 mod apply;
+mod audit;
 mod check;
 mod completions;
 mod demo;
@@ -21,6 +22,7 @@ mod serve;
 mod simulate;
 mod status;
 mod target;
+mod user;
 
 use std::path::{Path, PathBuf};
 
@@ -107,6 +109,10 @@ enum Verb {
     Apply(apply::Apply),
     /// Make and manage keys of the service's API
     Key(key::KeyVerb),
+    /// Make and manage users of the service
+    User(user::UserVerb),
+    /// Show who changed what, and who logged in or tried to
+    Audit(audit::Audit),
     /// When jobs will be due, and what became of those that were
     Schedule(schedule::Schedule),
     /// Show the last jobs and how far each table got
@@ -147,6 +153,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Serve(verb) => verb.run(&session),
         Verb::Apply(verb) => verb.run(&session),
         Verb::Key(verb) => verb.run(&session),
+        Verb::User(verb) => verb.run(&session),
+        Verb::Audit(verb) => verb.run(&session),
         Verb::Schedule(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
         Verb::Jobs(verb) => verb.run(&session),
