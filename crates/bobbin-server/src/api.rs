@@ -58,15 +58,15 @@ impl Refusal for JsonRejection {
 }
 
 /// Bytes that a request's body may have.
-const MOST_BODY_BYTES: usize = 64 << 10;
+pub(crate) const MOST_BODY_BYTES: usize = 64 << 10;
 
 /// Entries of a list, unless asked for fewer or more, and at most.
 const PAGE: u32 = 100;
 const MOST_ENTRIES: u32 = 1000;
 
 pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
-    let gate = Gate { api: Arc::clone(&api), address };
     let watch = Arc::new(Watch::new(address));
+    let gate = Gate { api: Arc::clone(&api), watch: Arc::clone(&watch), address };
     let of = |rest: &str| format!("/api/v1/connections/{{connection}}{rest}");
     Router::new()
         .route("/health", get(health))

@@ -18,12 +18,14 @@ use crate::audit::Asked;
 use crate::guests::Peer;
 use crate::people::Tries;
 use crate::problem::Problem;
+use crate::replay::{self, Running};
 use crate::who::{CSRF, Who, same};
 
 /// What the gate knows.
 #[derive(Clone)]
 pub(crate) struct Gate {
     pub(crate) api: Arc<Api>,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) address: SocketAddr,
 }
 
@@ -32,6 +34,8 @@ pub(crate) struct Watch {
     pub(crate) tries: Tries,
     /// Logs that are followed at once.
     pub(crate) followers: Arc<Semaphore>,
+    /// What is being done and must not be done twice.
+    pub(crate) running: Running,
     /// Whether the service is for this machine alone.
     pub(crate) is_local: bool,
 }
@@ -44,6 +48,7 @@ impl Watch {
         Self {
             tries: Tries::new(),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
+            running: Running::default(),
             is_local: address.ip().is_loopback(),
         }
     }
@@ -90,7 +95,8 @@ async fn in_form(response: Response, path: &str) -> Response {
     }
     // What cannot be read of a request is told as plain text.
     let kind = response.headers().get(header::CONTENT_TYPE);
-    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
+    let formed = [&b"application/json"[..], b"application/problem+json"];
+    if kind.is_some_and(|kind| formed.iter().any(|form| kind.as_bytes().starts_with(form))) {
         return response;
     }
     let text = axum::body::to_bytes(response.into_body(), MOST_TEXT).await.unwrap_or_default();
@@ -143,7 +149,7 @@ struct Entry {
 impl Gate {
     async fn answer(self, path: &str, mut request: Request, next: Next) -> Response {
         let method = request.method().clone();
-        let entry = match self.enter(&method, path, request.headers()).await {
+        let mut entry = match self.enter(&method, path, request.headers()).await {
             Ok(entry) => entry,
             Err(problem) => return problem.into_response(),
         };
@@ -158,11 +164,19 @@ impl Gate {
         }
         let peer = request.extensions().get::<Peer>().copied();
         let asked = Asked::of(&method, path, request.headers(), peer);
+        let key = match replay::key(&method, path, request.headers()) {
+            Ok(key) => key,
+            Err(problem) => {
+                entry.refused = entry.refused.or(Some(problem));
+                None
+            }
+        };
         // A change goes on to its end and is written down, though whoever asked for it has left.
         let done = tokio::spawn(async move {
-            let response = match entry.refused {
-                Some(problem) => problem.into_response(),
-                None => next.run(request).await,
+            let response = match (entry.refused, &entry.who, key) {
+                (Some(problem), _, _) => problem.into_response(),
+                (None, Some(who), Some(key)) => replay::once(&self, who, key, request, next).await,
+                (None, _, _) => next.run(request).await,
             };
             // Who logs in is written down there.
             if let Some(who) = entry.who {

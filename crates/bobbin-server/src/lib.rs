@@ -9,6 +9,7 @@ mod gate;
 mod guests;
 pub mod people;
 mod problem;
+mod replay;
 pub mod token;
 mod who;
 

@@ -63,6 +63,15 @@ impl Who {
         }
     }
 
+    /// Who they are for as long as they are, whatever they are called.
+    pub(crate) fn number(&self) -> String {
+        match &self.by {
+            By::Token => "token".to_owned(),
+            By::Key(key) => format!("key {}", key.id),
+            By::User(user) => format!("user {}", user.id),
+        }
+    }
+
     /// The name for people.
     pub(crate) fn name(&self) -> String {
         match &self.by {

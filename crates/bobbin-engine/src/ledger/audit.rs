@@ -88,3 +88,35 @@ impl Ledger {
         .collect()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_is_told_in_pages_and_forgotten_with_the_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).unwrap();
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        for second in 1..=5 {
+            let act = Act {
+                kind: "user".to_owned(),
+                name: "anna".to_owned(),
+                method: "POST".to_owned(),
+                path: format!("/{second}"),
+                status: Some(202),
+                address: None,
+            };
+            ledger.write_down(&act, at(second)).unwrap();
+        }
+        let paths = |before, most| {
+            let deeds = ledger.deeds(before, most).unwrap();
+            deeds.into_iter().map(|deed| (deed.id, deed.act.path)).collect::<Vec<_>>()
+        };
+        assert_eq!(paths(None, 2), [(5, "/5".to_owned()), (4, "/4".to_owned())]);
+        assert_eq!(paths(Some(2), 2), [(1, "/1".to_owned())]);
+        ledger.forget(at(4)).unwrap();
+        assert_eq!(paths(None, 9), [(5, "/5".to_owned()), (4, "/4".to_owned())]);
+    }
+}

@@ -272,5 +272,16 @@ pub(super) const MIGRATIONS: &[&str] = &[
         address TEXT
     ) STRICT;
     CREATE INDEX audit_by_age ON audit (at);
+    CREATE TABLE replies (
+        who TEXT NOT NULL,
+        key TEXT NOT NULL,
+        request TEXT NOT NULL,
+        at TEXT NOT NULL,
+        status INTEGER NOT NULL,
+        content_type TEXT,
+        body BLOB,
+        PRIMARY KEY (who, key)
+    ) STRICT;
+    CREATE INDEX replies_by_age ON replies (at);
 ",
 ];

@@ -694,3 +694,96 @@ fn so_many_follow_a_log_and_whoever_leaves_makes_room() {
     assert_eq!(serving.ask("GET", &format!("{jobs}/{job}/log")).0, 200);
     serving.stop();
 }
+
+/// What is asked again with the same key is done once.
+#[test]
+fn what_is_asked_twice_with_a_key_is_done_once() {
+    let (_sim, desk, serving) = start();
+    let bearer = serving.bearer.clone();
+    let ask = |method: &str, path: &str, key: &str, body: &Value| {
+        let headers = [("Authorization", bearer.as_str()), ("Idempotency-Key", key)];
+        send(&serving, (method, path), &headers, body.to_string())
+    };
+    let replayed = |answer: &Answer| answer.header("idempotent-replayed") == Some("true");
+    let anna = json!({ "name": "anna", "role": "viewer", "password": password("anna") });
+
+    // At once: one is done, the others are told to wait or answered as it was.
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let all: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| ask("POST", "/api/v1/users", "one", &anna))).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let first: Vec<_> =
+        answers.iter().filter(|answer| answer.status == 201 && !replayed(answer)).collect();
+    assert_eq!(first.len(), 1, "{answers:?}");
+    for answer in &answers {
+        assert!(matches!(answer.status, 201 | 409), "{answer:?}");
+        assert_eq!(answer.status == 409, answer.header("retry-after") == Some("1"));
+    }
+
+    // After, and after the service was started anew.
+    let again = ask("POST", "/api/v1/users", "one", &anna).assert(201);
+    assert!(replayed(&again) && again.text == first[0].text, "{again:?}");
+    assert_eq!(again.header("content-type"), Some("application/json"));
+    let mut other = anna.clone();
+    other["name"] = "bert".into();
+    let refused = ask("POST", "/api/v1/users", "one", &other).assert(422);
+    assert!(!replayed(&refused));
+    ask("POST", "/api/v1/users?x=1", "one", &anna).assert(422);
+    ask("PATCH", "/api/v1/users/anna", "one", &anna).assert(422);
+    let refused = ask("POST", "/api/v1/users", "two", &anna).assert(409);
+    let again = ask("POST", "/api/v1/users", "two", &anna).assert(409);
+    assert!(replayed(&again) && again.text == refused.text);
+    assert_eq!(again.header("content-type"), Some("application/problem+json"));
+    // Somebody else's key is another one; a look has none.
+    let page = Page::open(&serving, &user("anna"));
+    let headers = [
+        ("Cookie", page.cookie.as_str()),
+        ("X-Bobbin-CSRF", page.csrf.as_str()),
+        ("Idempotency-Key", "one"),
+    ];
+    let body = json!({ "old": password("anna"), "new": "another long one" }).to_string();
+    let own = ("PUT", "/api/v1/me/password");
+    send(&serving, own, &headers, body.as_str()).assert(200);
+    // Though the old one is wrong by now.
+    assert!(replayed(&send(&serving, own, &headers, body.as_str()).assert(200)));
+    assert!(!replayed(&send(&serving, own, &headers[..2], body.as_str()).assert(422)));
+    assert!(!replayed(&ask("GET", "/api/v1/users", "one", &Value::Null)));
+    // Who may not any more is not answered as before.
+    ask("DELETE", "/api/v1/users/anna", "three", &Value::Null).assert(200);
+    assert!(replayed(&ask("DELETE", "/api/v1/users/anna", "three", &Value::Null).assert(200)));
+    send(&serving, own, &headers, body.as_str()).assert(401);
+
+    // What is no key, what holds a secret, what is too long.
+    for (wrong, good) in
+        [("", false), ("a b", false), (&*"k".repeat(256), false), (&*"k".repeat(255), true)]
+    {
+        let answer = ask("POST", "/api/v1/connections/none/stop", wrong, &Value::Null);
+        assert_eq!(answer.status, if good { 404 } else { 400 }, "{wrong}: {answer:?}");
+    }
+    let key = json!({ "description": "x", "role": "viewer" });
+    let refused = ask("POST", "/api/v1/keys", "four", &key).assert(400);
+    assert!(refused.text.contains("holds a secret"), "{refused:?}");
+    let headers = [("Idempotency-Key", "five")];
+    let body = json!({ "token": bearer.trim_start_matches("Bearer ") }).to_string();
+    send(&serving, ("POST", "/api/v1/session"), &headers, body).assert(400);
+    let long = json!({ "name": "x".repeat(70_000) });
+    ask("POST", "/api/v1/users", "six", &long).assert(413);
+    let (status, _) = serving.send("POST", "/v4/destinations", &json!({}));
+    let answer = ask("POST", "/v4/destinations", "a b", &json!({}));
+    assert_eq!(answer.status, status, "Stitch knows no such header");
+
+    let told = files(&desk);
+    serving.stop();
+    for (name, bytes) in told.iter().chain(&files(&desk)) {
+        for secret in [password("anna"), "another long one".to_owned()] {
+            let there = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!there, "{secret} is in {name}");
+        }
+    }
+    let serving = Serving::start(&desk);
+    let headers = [("Authorization", serving.bearer.as_str()), ("Idempotency-Key", "one")];
+    let answer = send(&serving, ("POST", "/api/v1/users"), &headers, anna.to_string()).assert(201);
+    assert!(replayed(&answer));
+    serving.stop();
+}
