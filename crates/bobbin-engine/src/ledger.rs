@@ -15,25 +15,33 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::report::RunReport;
 
+mod audit;
 mod checks;
 mod hooks;
 mod keys;
 mod loads;
 mod migrations;
 mod notices;
+mod replies;
+mod sessions;
 mod slots;
 mod store;
 mod tokens;
+mod users;
 
 use migrations::MIGRATIONS;
 
+pub use audit::{Act, Deed};
 pub use checks::{Checked, Side};
 pub use keys::{Key, MOST_KEYS, Role};
 pub use loads::{Load, LoadedTable, PERIOD_DAYS, Rows};
 pub use notices::{Notice, NoticeKind, Telling};
+pub use replies::Reply;
+pub use sessions::{Owner, SESSION_IDLE, SESSION_LIFE, Session};
 pub use slots::{Kept, SlotOutcome, SlotRow};
 pub use store::{Removed, Stored, Thing};
 pub use tokens::{MOST_TOKENS, Token};
+pub use users::{MOST_USERS, User, UserChange};
 
 /// An open ledger.
 #[derive(Debug)]

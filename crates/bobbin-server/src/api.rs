@@ -8,7 +8,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use axum::{Json, Router, middleware};
+use axum::{Extension, Json, Router, middleware};
 use bobbin_core::Error;
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_engine::ledger::{JobRow, Load, SlotRow};
@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::gate::{self, Gate};
+use crate::gate::{self, Gate, Watch};
 use crate::problem::Problem;
 use crate::{Api, Described};
 
@@ -26,6 +26,8 @@ mod docs;
 mod keys;
 mod log;
 mod metrics;
+mod people;
+mod session;
 pub(crate) mod setup;
 mod streams;
 mod tokens;
@@ -35,19 +37,38 @@ pub(crate) type Answer<T> = Result<T, Problem>;
 /// What a request carries, or why it cannot be read.
 pub(crate) type Given<T, R> = Result<T, R>;
 
-fn given<T>(given: Given<T, impl std::fmt::Display>) -> Answer<T> {
-    given.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))
+fn given<T>(given: Given<T, impl Refusal>) -> Answer<T> {
+    given.map_err(|error| Problem::new(error.status(), error.to_string()))
+}
+
+/// Why something cannot be read of a request.
+trait Refusal: std::fmt::Display {
+    fn status(&self) -> StatusCode {
+        StatusCode::BAD_REQUEST
+    }
+}
+
+impl Refusal for QueryRejection {}
+
+impl Refusal for JsonRejection {
+    fn status(&self) -> StatusCode {
+        match JsonRejection::status(self) {
+            StatusCode::PAYLOAD_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 /// Bytes that a request's body may have.
-const MOST_BODY_BYTES: usize = 64 << 10;
+pub(crate) const MOST_BODY_BYTES: usize = 64 << 10;
 
 /// Entries of a list, unless asked for fewer or more, and at most.
 const PAGE: u32 = 100;
 const MOST_ENTRIES: u32 = 1000;
 
 pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
-    let gate = Gate { api: Arc::clone(&api), address };
+    let watch = Arc::new(Watch::new(address));
+    let gate = Gate { api: Arc::clone(&api), watch: Arc::clone(&watch), address };
     let of = |rest: &str| format!("/api/v1/connections/{{connection}}{rest}");
     Router::new()
         .route("/health", get(health))
@@ -102,6 +123,12 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route("/api/v1/apply", get(differences).post(apply))
         .route("/api/v1/keys", get(keys::keys).post(keys::create))
         .route("/api/v1/keys/{key}", axum::routing::patch(keys::change).delete(keys::delete))
+        .route("/api/v1/users", get(people::users).post(people::create))
+        .route("/api/v1/users/{user}", axum::routing::patch(people::change).delete(people::remove))
+        .route("/api/v1/me", get(people::me))
+        .route("/api/v1/me/password", axum::routing::put(people::password))
+        .route("/api/v1/session", post(session::begin).delete(session::end))
+        .route("/api/v1/audit", get(audit))
         .route("/api/v1/notices", get(notices))
         .route("/api/v1/notices/{notice}/dismiss", post(dismiss))
         .merge(crate::connect::router())
@@ -112,6 +139,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done with it")
         })
         .layer(middleware::from_fn_with_state(gate, gate::pass))
+        .layer(Extension(watch))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
 }
 
@@ -228,6 +256,13 @@ struct Numbered {
     id: i64,
     #[serde(flatten)]
     load: Load,
+}
+
+#[derive(Deserialize)]
+struct AuditQuery {
+    /// The row after which the page begins, as `next_before` of the page before says.
+    before: Option<i64>,
+    limit: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -351,6 +386,19 @@ async fn loads(
         loads.await?.into_iter().map(|(id, load)| Numbered { id, load }).collect();
     let next = loads.last().filter(|_| loads.len() == limit as usize).map(|last| last.id);
     Ok(Json(json!({ "data": loads, "next_before": next })))
+}
+
+/// Who did what, newest first.
+async fn audit(
+    State(api): State<Arc<Api>>,
+    query: Given<Query<AuditQuery>, QueryRejection>,
+) -> Answer<Json<Value>> {
+    let Query(query) = given(query)?;
+    let limit = Page { limit: query.limit }.limit();
+    let deeds = asked(api, move |api| Ok(api.engine.ledger()?.deeds(query.before, limit)?));
+    let deeds = deeds.await?;
+    let next = deeds.last().filter(|_| deeds.len() == limit as usize).map(|last| last.id);
+    Ok(Json(json!({ "data": deeds, "next_before": next })))
 }
 
 /// How the file differs from what runs.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
@@ -17,6 +18,8 @@ use tokio::sync::broadcast::{Sender, channel};
 use tokio::sync::mpsc;
 
 use crate::Api;
+use crate::api::Answer;
+use crate::gate::Watch;
 
 /// Events that a slow listener may be behind; it is told of those it missed.
 const BEHIND: usize = 256;
@@ -47,10 +50,15 @@ impl Events {
 }
 
 /// Events from now on, until the listener leaves (server-sent events).
-pub(crate) async fn events(State(api): State<Arc<Api>>) -> Response {
+pub(crate) async fn events(
+    State(api): State<Arc<Api>>,
+    Extension(watch): Extension<Arc<Watch>>,
+) -> Answer<Response> {
+    let seat = watch.seat("close one")?;
     let mut heard = api.events.0.subscribe();
     let (sender, parts) = mpsc::channel::<Bytes>(4);
     tokio::spawn(async move {
+        let _seat = seat;
         // So that a listener knows that it listens.
         let mut text = Bytes::from_static(b":\n\n");
         while sender.send(text).await.is_ok() {
@@ -66,7 +74,7 @@ pub(crate) async fn events(State(api): State<Arc<Api>>) -> Response {
     });
     let headers =
         [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    (headers, Body::from_stream(Parts(parts))).into_response()
+    Ok((headers, Body::from_stream(Parts(parts))).into_response())
 }
 
 struct Parts(mpsc::Receiver<Bytes>);

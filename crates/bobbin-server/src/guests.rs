@@ -7,10 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, Sleep};
 
 /// Connections at once; others wait to be accepted.
@@ -19,37 +26,69 @@ const MOST: usize = 64;
 /// How long a connection may go without a byte either way.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// A listener that keeps its guests few.
-pub(crate) struct Door {
-    listener: TcpListener,
-    seats: Arc<Semaphore>,
-}
+/// How long it may take until the head of a request is there, the time before its first byte included.
+const HEAD: Duration = Duration::from_secs(15);
 
-impl Door {
-    pub(crate) fn new(listener: TcpListener) -> Self {
-        Self { listener, seats: Arc::new(Semaphore::new(MOST)) }
-    }
-}
+/// Bytes of a request's head; hyper may take up to as many again.
+const MOST_HEAD_BYTES: usize = 32 << 10;
 
-impl Listener for Door {
-    type Io = Guest;
-    type Addr = SocketAddr;
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
-    async fn accept(&mut self) -> (Guest, SocketAddr) {
-        // Nobody closes the semaphore.
-        let seat = Arc::clone(&self.seats).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
+/// Answers whoever comes, until `stop` is told; gives back when the last of them has their answer.
+pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<()>) {
+    let seats = Arc::new(Semaphore::new(MOST));
+    let guests = GracefulShutdown::new();
+    loop {
+        let next = async {
+            // Nobody closes the semaphore.
+            let seat = Arc::clone(&seats).acquire_owned().await.ok();
+            (listener.accept().await, seat)
+        };
+        let (accepted, seat) = tokio::select! {
+            next = next => next,
+            _ = stop.changed() => break,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Whoever left before is no trouble; anything else is over by and by.
+                if !is_of_a_guest(&error) {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                continue;
+            }
+        };
         let idle = Box::pin(tokio::time::sleep(IDLE));
-        (Guest { stream, idle, _seat: seat }, address)
+        let guest = Guest { stream, idle, _seat: seat };
+        let service = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(address));
+            service.call(request)
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(MOST_HEAD_BYTES)
+            .serve_connection(TokioIo::new(guest), service);
+        let served = guests.watch(served);
+        tokio::spawn(async move {
+            // A guest that left, or was too slow, is nobody's trouble.
+            let _ = served.await;
+        });
     }
+    drop(listener);
+    guests.shutdown().await;
+}
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
+fn is_of_a_guest(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 /// A connection with its seat.
-pub(crate) struct Guest {
+struct Guest {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
     _seat: Option<OwnedSemaphorePermit>,

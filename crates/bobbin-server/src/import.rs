@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::api::Answer;
-use crate::gate;
 use crate::problem::Problem;
+use crate::who::bearer;
 use crate::{Api, token};
 
 /// Where all its addresses begin.
@@ -113,7 +113,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// The connection into which the token pushes.
 async fn connection(import: &Import, headers: &HeaderMap) -> Answer<ConnectionId> {
-    let given = gate::bearer(headers).map(token::hash);
+    let given = bearer(headers).map(token::hash);
     let unknown = || {
         let detail = "a token of a connection is needed: Authorization: Bearer …; bobbin token \
                       create CONNECTION makes one";

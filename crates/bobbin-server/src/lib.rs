@@ -3,13 +3,17 @@
 //! Async lives here and nowhere else of ours; no business rule does.
 
 mod api;
+mod audit;
 mod connect;
 mod events;
 mod gate;
 mod guests;
 mod import;
+pub mod people;
 mod problem;
+mod replay;
 pub mod token;
+mod who;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -32,7 +36,6 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 pub use crate::events::Events;
-use crate::guests::Door;
 
 /// Where a thing was written, and so can be changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -259,10 +262,14 @@ pub struct Api {
     pub engine: Engine,
     /// Knows the connections.
     pub program: Arc<dyn Program>,
-    /// What every request must carry.
+    /// What a request must carry, if not the key of somebody or their session.
     pub token: Secret,
     /// Tells those who watch what happens.
     pub events: Events,
+    /// Further names by which the service may be asked for, for example that of a proxy.
+    pub hosts: Vec<String>,
+    /// Hears what could not be done beside an answer.
+    pub warned: fn(&Error),
 }
 
 /// How long answers on their way have once the server is to stop.
@@ -310,8 +317,7 @@ impl Server {
                     let asked = |mut stop: tokio::sync::watch::Receiver<()>| async move {
                         let _ = stop.changed().await;
                     };
-                    let serving = axum::serve(Door::new(listener), router)
-                        .with_graceful_shutdown(asked(stop.clone()));
+                    let serving = guests::serve(listener, router, stop.clone());
                     let late = async {
                         asked(stop).await;
                         tokio::time::sleep(PARTING).await;
@@ -323,7 +329,7 @@ impl Server {
                         std::future::pending::<()>().await;
                     };
                     tokio::select! {
-                        _ = serving => {}
+                        () = serving => {}
                         () = late => {}
                         () = heard => {}
                     }

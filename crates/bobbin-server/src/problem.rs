@@ -13,11 +13,13 @@ pub(crate) struct Problem {
     /// The word Stitch has for it (`stitch-behaviour.md` 9.4).
     word: Option<&'static str>,
     more: Map<String, Value>,
+    /// Seconds after which it may be tried again.
+    after: Option<u16>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), word: None, more: Map::new() }
+        Self { status, detail: detail.into(), word: None, more: Map::new(), after: None }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -33,6 +35,22 @@ impl Problem {
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.more.insert(key.to_owned(), value.into());
         self
+    }
+
+    /// The same with the seconds after which it may be tried again.
+    pub(crate) fn after(mut self, seconds: u16) -> Self {
+        self.after = Some(seconds);
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn hold(&self, response: &mut Response) {
+        if let Some(seconds) = self.after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
     }
 
     /// Something went wrong that was asked for in Stitch's way, for which Stitch has this word if it is the
@@ -70,9 +88,11 @@ impl Problem {
         });
         let mut error = Map::new();
         error.insert("type".to_owned(), word.into());
-        error.insert("message".to_owned(), self.detail.into());
-        error.extend(self.more);
-        (self.status, axum::Json(json!({ "error": error }))).into_response()
+        error.insert("message".to_owned(), self.detail.as_str().into());
+        error.extend(self.more.clone());
+        let mut response = (self.status, axum::Json(json!({ "error": error }))).into_response();
+        self.hold(&mut response);
+        response
     }
 }
 
@@ -107,6 +127,7 @@ impl IntoResponse for Problem {
         }
         let kind = (header::CONTENT_TYPE, "application/problem+json");
         let mut response = (self.status, [kind], body.to_string()).into_response();
+        self.hold(&mut response);
         // The gate gives it another form, where it is to have one.
         response.extensions_mut().insert(self);
         response

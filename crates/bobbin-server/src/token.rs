@@ -77,14 +77,19 @@ pub(crate) fn hash(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
-fn random() -> Result<String> {
-    let mut bytes = [0_u8; 32];
+/// 256 random bits as text.
+pub(crate) fn random() -> Result<String> {
+    Ok(hex(&random_bytes::<32>()?))
+}
+
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0_u8; N];
     getrandom::fill(&mut bytes).map_err(|error| {
         Error::io("the system gives no random numbers", std::io::Error::other(error.to_string()))
     })?;
-    Ok(hex(&bytes))
+    Ok(bytes)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }

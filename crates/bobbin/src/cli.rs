@@ -1,6 +1,7 @@
 //! The command line: what can be said, and which verb does it.
 
 mod apply;
+mod audit;
 mod backfill;
 mod check;
 mod completions;
@@ -23,6 +24,7 @@ mod simulate;
 mod status;
 mod target;
 mod token;
+mod user;
 
 use std::path::{Path, PathBuf};
 
@@ -111,6 +113,10 @@ enum Verb {
     Key(key::KeyVerb),
     /// Make and manage tokens with which programs push records into a connection
     Token(token::TokenVerb),
+    /// Make and manage users of the service
+    User(user::UserVerb),
+    /// Show who changed what, and who logged in or tried to
+    Audit(audit::Audit),
     /// When jobs will be due, and what became of those that were
     Schedule(schedule::Schedule),
     /// Show the last jobs and how far each table got
@@ -154,6 +160,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Apply(verb) => verb.run(&session),
         Verb::Key(verb) => verb.run(&session),
         Verb::Token(verb) => verb.run(&session),
+        Verb::User(verb) => verb.run(&session),
+        Verb::Audit(verb) => verb.run(&session),
         Verb::Schedule(verb) => verb.run(&session),
         Verb::Status(verb) => verb.run(&session),
         Verb::Jobs(verb) => verb.run(&session),

@@ -108,18 +108,20 @@ impl Ledger {
         Ok(keys)
     }
 
-    /// What the key of this hash may do; none where there is no such key, or it is disabled.
-    pub fn role_of_key(&self, hash: &str) -> Result<Option<Role>> {
-        let word: Option<String> = self
+    /// The key of this hash; none where there is no such key, or it is disabled.
+    pub fn key_of(&self, hash: &str) -> Result<Option<Key>> {
+        let id: Option<i64> = self
             .sqlite
             .query_row(
-                "SELECT role FROM keys WHERE hash = ?1 AND disabled IS NULL",
+                "SELECT id FROM keys WHERE hash = ?1 AND disabled IS NULL",
                 params![hash],
                 |row| row.get(0),
             )
             .optional()
             .map_err(|error| self.error("cannot read the keys", error))?;
-        Ok(word.as_deref().map(role))
+        let Some(id) = id else { return Ok(None) };
+        // There are ten of them.
+        Ok(self.keys()?.into_iter().find(|key| key.id == id))
     }
 
     /// Lets a key be accepted or not. False when there is none of that number.
@@ -139,6 +141,6 @@ impl Ledger {
 }
 
 /// A word that nobody knows may do the least.
-fn role(word: &str) -> Role {
+pub(super) fn role(word: &str) -> Role {
     Role::ALL.into_iter().find(|role| role.word() == word).unwrap_or(Role::Viewer)
 }

@@ -327,7 +327,7 @@ impl Ledger {
         rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
-    /// Forgets loads, jobs and slots from before `before`; how many rows were loaded on which day
+    /// Forgets loads, jobs, slots and who did what from before `before`; how many rows were loaded on which day
     /// stays for another period, the latest job of each connection and its latest complete one always.
     /// Whoever else wants to write gets their turn in between.
     pub(crate) fn forget(&self, before: Timestamp) -> Result<()> {
@@ -337,6 +337,7 @@ impl Ledger {
             ("loads", "ended < ?1", Some(&old)),
             ("slots", "last < ?1", Some(&old)),
             ("notices", "recovered < ?1", Some(&old)),
+            ("audit", "at < ?1", Some(&old)),
             ("tellings", "notice NOT IN (SELECT id FROM notices)", None),
             (
                 "jobs",

@@ -252,4 +252,45 @@ pub(super) const MIGRATIONS: &[&str] = &[
         made TEXT NOT NULL
     ) STRICT;
 ",
+    // People, who of them is logged in, what was done by whom, and answers that are given again.
+    "
+    CREATE TABLE users (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+        role TEXT NOT NULL,
+        password TEXT NOT NULL,
+        made TEXT NOT NULL,
+        password_set TEXT NOT NULL,
+        disabled TEXT
+    ) STRICT;
+    CREATE TABLE sessions (
+        hash TEXT PRIMARY KEY,
+        user INTEGER,
+        token TEXT,
+        made TEXT NOT NULL,
+        seen TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        method TEXT NOT NULL,
+        path TEXT NOT NULL,
+        status INTEGER,
+        address TEXT
+    ) STRICT;
+    CREATE INDEX audit_by_age ON audit (at);
+    CREATE TABLE replies (
+        who TEXT NOT NULL,
+        key TEXT NOT NULL,
+        request TEXT NOT NULL,
+        at TEXT NOT NULL,
+        status INTEGER NOT NULL,
+        content_type TEXT,
+        body BLOB,
+        PRIMARY KEY (who, key)
+    ) STRICT;
+    CREATE INDEX replies_by_age ON replies (at);
+",
 ];

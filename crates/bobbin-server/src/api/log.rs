@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -18,9 +19,11 @@ use bobbin_engine::{Engine, job_log};
 use futures_core::Stream;
 use serde::Deserialize;
 use tokio::sync::mpsc::{Receiver, channel};
+use tokio::time::Instant;
 
 use super::{Answer, Given, asked, given, known};
 use crate::Api;
+use crate::gate::Watch;
 use crate::problem::Problem;
 
 /// Bytes of text that are sent at once.
@@ -28,6 +31,9 @@ const CHUNK: usize = 64 << 10;
 
 /// How often a log that goes on is looked at.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// How often it is asked whether the job has ended.
+const ASK: Duration = Duration::from_secs(2);
 
 /// After so many looks without a line something is sent, so that nobody takes it for dead.
 const QUIET_LOOKS: u32 = 50;
@@ -56,6 +62,7 @@ enum Form {
 
 pub(super) async fn log(
     State(api): State<Arc<Api>>,
+    Extension(watch): Extension<Arc<Watch>>,
     Path((connection, job)): Path<(String, String)>,
     query: Given<Query<LogQuery>, QueryRejection>,
 ) -> Answer<Response> {
@@ -68,6 +75,10 @@ pub(super) async fn log(
             let detail = "format is neither text, json nor events";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
+    };
+    let seat = match form {
+        Form::Events => Some(watch.seat("close one, or ask without format=events")?),
+        Form::Text | Form::Json => None,
     };
     let engine = api.engine.clone();
     let cursor = asked(api, move |api| {
@@ -92,14 +103,19 @@ pub(super) async fn log(
         }
     }
     let (sender, chunks) = channel(4);
-    tokio::spawn(send(cursor, sender));
+    tokio::spawn(async move {
+        let _seat = seat;
+        send(cursor, sender).await;
+    });
     Ok((headers, Body::from_stream(Chunks(chunks))).into_response())
 }
 
 /// Sends a log to whoever listens.
 async fn send(mut cursor: Cursor, sender: tokio::sync::mpsc::Sender<Result<Bytes>>) {
     let (mut quiet, mut over) = (0, cursor.form != Form::Events);
-    loop {
+    let mut asked = None;
+    // Who has left is noticed though there is nothing to send.
+    while !sender.is_closed() {
         let read = tokio::task::spawn_blocking(move || {
             let chunk = cursor.read();
             (cursor, chunk)
@@ -115,15 +131,21 @@ async fn send(mut cursor: Cursor, sender: tokio::sync::mpsc::Sender<Result<Bytes
                 return;
             }
             Ok(None) => {
-                tokio::time::sleep(LOOK).await;
-                let ended = tokio::task::spawn_blocking(move || {
-                    let ended = cursor.ended();
-                    (cursor, ended)
-                });
-                let Ok((back, ended)) = ended.await else { return };
-                cursor = back;
-                // Whatever was written until then is read once more.
-                over = ended;
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = sender.closed() => return,
+                }
+                if asked.is_none_or(|at: Instant| at.elapsed() >= ASK) {
+                    let ended = tokio::task::spawn_blocking(move || {
+                        let ended = cursor.ended();
+                        (cursor, ended)
+                    });
+                    let Ok((back, ended)) = ended.await else { return };
+                    cursor = back;
+                    // Whatever was written until then is read once more.
+                    over = ended;
+                    asked = Some(Instant::now());
+                }
                 quiet += 1;
                 if quiet < QUIET_LOOKS {
                     continue;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Format, Session};
+use super::{Format, Session, audit};
 use crate::out::println;
 use crate::{exit, print};
 
@@ -49,10 +49,20 @@ struct Create {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum RoleWord {
+pub(super) enum RoleWord {
     Viewer,
     Operator,
     Administrator,
+}
+
+impl From<RoleWord> for Role {
+    fn from(word: RoleWord) -> Self {
+        match word {
+            RoleWord::Viewer => Self::Viewer,
+            RoleWord::Operator => Self::Operator,
+            RoleWord::Administrator => Self::Administrator,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -69,14 +79,17 @@ impl KeyVerb {
             Verb::List => list(session, &ledger)?,
             Verb::Enable(Number { number }) => {
                 there(ledger.enable_key(*number, true, Timestamp::now())?, *number)?;
+                audit::note(&ledger, &format!("key enable {number}"));
                 println!("key {number} is accepted");
             }
             Verb::Disable(Number { number }) => {
                 there(ledger.enable_key(*number, false, Timestamp::now())?, *number)?;
+                audit::note(&ledger, &format!("key disable {number}"));
                 println!("key {number} is not accepted any more");
             }
             Verb::Delete(Number { number }) => {
                 there(ledger.delete_key(*number)?, *number)?;
+                audit::note(&ledger, &format!("key delete {number}"));
                 println!("key {number} is deleted");
             }
         }
@@ -93,12 +106,9 @@ fn there(there: bool, number: i64) -> Result<()> {
 
 impl Create {
     fn run(&self, session: &Session, ledger: &Ledger) -> Result<()> {
-        let role = match self.role {
-            RoleWord::Viewer => Role::Viewer,
-            RoleWord::Operator => Role::Operator,
-            RoleWord::Administrator => Role::Administrator,
-        };
+        let role = Role::from(self.role);
         let (text, key) = token::make_key(ledger, &self.description, role)?;
+        audit::note(ledger, &format!("key create {} ({})", key.id, role.word()));
         match session.format {
             Format::Json => {
                 let mut object = json!(key);

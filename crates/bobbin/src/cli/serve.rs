@@ -43,6 +43,10 @@ pub(super) struct Serve {
     #[arg(long, default_value = "127.0.0.1:8087", value_name = "ADDRESS")]
     listen: String,
 
+    /// A further name by which the API may be asked for, as a proxy passes it on; may be given again
+    #[arg(long, value_name = "NAME", value_parser = host)]
+    allow_host: Vec<String>,
+
     /// Seconds that running jobs have, once asked to stop, to save what is on its way
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     grace: u64,
@@ -131,9 +135,20 @@ impl Serve {
             program: served.clone(),
             token: token::read_or_make(engine.home())?,
             events: events.clone(),
+            hosts: self.allow_host.clone(),
+            warned: untold,
         };
         Server::start(address, api).map(Some)
     }
+}
+
+/// A name of a machine, without scheme and port.
+fn host(text: &str) -> std::result::Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if !text.is_empty() && text.chars().all(good) {
+        return Ok(text.to_owned());
+    }
+    Err("only the name, for example bobbin.example.com".to_owned())
 }
 
 /// What was set up through the API and cannot be used.
@@ -142,7 +157,7 @@ fn broken(((thing, name), reason): (&(Thing, String), &String)) -> String {
     format!("the {} `{name}` is left out: {reason}", thing.word())
 }
 
-/// What could not be told to somebody who is to be told.
+/// What could not be done beside everything else: somebody told, something written down.
 fn untold(error: &Error) {
     let now = Timestamp::now();
     eprintln!("{now:.0} warning: {}", error.report().replace('\n', "\n  "));

@@ -13,7 +13,7 @@ use crate::support::{Desk, tiny};
 const LOCAL: &str = "[service]\nallow_local = true\n";
 
 /// A desk whose file allows the simulator's address and says nothing else.
-fn empty(sim: &Running) -> Desk {
+pub(crate) fn empty(sim: &Running) -> Desk {
     let desk = Desk::new(sim);
     fs::write(desk.path("bobbin.toml"), LOCAL).unwrap();
     desk

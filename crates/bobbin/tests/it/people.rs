@@ -1,0 +1,789 @@
+//! Users, sessions, and who did what: as a person, a page and somebody who means ill ask for it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use fake_kustomer::{Running, Simulator};
+use serde_json::{Value, json};
+
+use crate::api::Serving;
+use crate::setup::empty;
+use crate::support::{Desk, Told, tiny};
+
+/// An answer with its headers.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    text: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn assert(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+}
+
+fn send(
+    serving: &Serving,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: impl Into<String>,
+) -> Answer {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
+    let mut request = ureq::http::Request::builder()
+        .method(method)
+        .uri(format!("http://{}{path}", serving.address));
+    if !headers.iter().any(|(name, _)| *name == "Content-Type") {
+        request = request.header("Content-Type", "application/json");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut answer = agent.run(request.body(body.into()).unwrap()).unwrap();
+    Answer {
+        status: answer.status().as_u16(),
+        headers: answer
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect(),
+        text: answer.body_mut().read_to_string().unwrap(),
+    }
+}
+
+/// Somebody who has logged in.
+struct Page<'a> {
+    serving: &'a Serving,
+    cookie: String,
+    csrf: String,
+}
+
+impl<'a> Page<'a> {
+    #[track_caller]
+    fn open(serving: &'a Serving, body: &Value) -> Self {
+        let answer = login(serving, body).assert(201);
+        let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        Self { serving, cookie, csrf: answer.json()["csrf"].as_str().unwrap().to_owned() }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let headers = [("Cookie", self.cookie.as_str()), ("X-Bobbin-CSRF", self.csrf.as_str())];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        send(self.serving, (method, path), &headers, body)
+    }
+
+    /// The same, asked of the service after it was started anew.
+    fn at(other: &'a Serving, (cookie, csrf): (String, String)) -> Self {
+        Self { serving: other, cookie, csrf }
+    }
+
+    fn parts(self) -> (String, String) {
+        (self.cookie, self.csrf)
+    }
+
+    fn is_over(&self) -> bool {
+        self.ask("GET", "/api/v1/me", &Value::Null).status == 401
+    }
+}
+
+fn login(serving: &Serving, body: &Value) -> Answer {
+    send(serving, ("POST", "/api/v1/session"), &[], body.to_string())
+}
+
+fn user(name: &str) -> Value {
+    json!({ "name": name, "password": password(name) })
+}
+
+fn password(name: &str) -> String {
+    format!("pass-canary-{name}")
+}
+
+/// The command line with a password as its input.
+fn with_password(desk: &Desk, arguments: &[&str], password: &str) -> Told {
+    let mut child = desk
+        .command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Who refuses before it has read is no failure here.
+    let _ = child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes());
+    Told::of(child.wait_with_output().unwrap())
+}
+
+fn add(desk: &Desk, name: &str, role: &str) {
+    let arguments = ["user", "add", name, "--role", role, "--password-stdin"];
+    with_password(desk, &arguments, &password(name)).assert(0, &[name, "is made"]);
+}
+
+fn start() -> (Running, Desk, Serving) {
+    let sim = Simulator::start(tiny(71)).unwrap();
+    let desk = empty(&sim);
+    let serving = Serving::start(&desk);
+    (sim, desk, serving)
+}
+
+/// Every file of bobbin's directory but the token.
+fn files(desk: &Desk) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(desk.path(".bobbin")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_file() && name != "api-token" {
+            all.push((name, fs::read(path).unwrap()));
+        }
+    }
+    all
+}
+
+#[test]
+fn f101_users_are_made_and_managed_on_the_command_line() {
+    let sim = Simulator::start(tiny(71)).unwrap();
+    let desk = empty(&sim);
+    let serving = Serving::start(&desk);
+    desk.run(&["user", "list"]).assert(0, &["no users"]);
+    add(&desk, "anna", "administrator");
+    let again = ["user", "add", "ANNA", "--role", "viewer", "--password-stdin"];
+    with_password(&desk, &again, "long enough to be one").assert(2, &["there is a user"]);
+    for (name, password, word) in [
+        ("bert", "too short", "12 to 200 characters, this one 9"),
+        ("bert-the-great", "Bert-The-Great", "the user's name"),
+        ("b/b", "long enough to be one", "no user's name"),
+    ] {
+        let add = ["user", "add", name, "--role", "viewer", "--password-stdin"];
+        let told = with_password(&desk, &add, password);
+        told.assert(2, &[word]);
+        assert!(!format!("{told:?}").contains(password));
+    }
+    desk.run(&["user", "add", "bert", "--role", "viewer"]).assert(2, &["--password-stdin"]);
+    add(&desk, "bert", "viewer");
+    let told = desk.run(&["user", "list"]);
+    told.assert(0, &["anna", "administrator", "bert", "viewer"]);
+    assert!(!told.stdout.contains("argon2"));
+    desk.run(&["user", "list", "--format", "json"]).assert(0, &["\"disabled_at\":null"]);
+    desk.run(&["user", "role", "anna", "operator"])
+        .assert(0, &["operator now", "no user is an administrator now", "api-token still is"]);
+    desk.run(&["user", "role", "Bert", "administrator"]).assert(0, &["`bert` is administrator"]);
+    desk.run(&["user", "disable", "anna"]).assert(0, &["not let in any more"]);
+    login(&serving, &user("anna")).assert(401);
+    desk.run(&["user", "enable", "anna"]).assert(0, &["is let in"]);
+    let page = Page::open(&serving, &user("anna"));
+    let other = ["user", "password", "anna", "--password-stdin"];
+    with_password(&desk, &other, "quite another one").assert(0, &["another password now"]);
+    assert!(page.is_over());
+    login(&serving, &user("anna")).assert(401);
+    login(&serving, &json!({ "name": "Anna", "password": "quite another one" })).assert(201);
+    desk.run(&["user", "remove", "anna"]).assert(0, &["is removed"]);
+    desk.run(&["user", "remove", "anna"]).assert(2, &["there is no user `anna`"]);
+    login(&serving, &json!({ "name": "anna", "password": "quite another one" })).assert(401);
+
+    // All of it was written down, by whom and from where.
+    let told = desk.run(&["audit"]);
+    told.assert(0, &["user add anna (administrator)", "user remove anna", "127.0.0.1"]);
+    told.assert(0, &["user role bert administrator", "user password anna", "user anna"]);
+    let uid = format!("cli uid {}", rustix::process::getuid().as_raw());
+    assert!(told.stdout.contains(&uid), "{told:?}");
+    desk.run(&["audit", "--limit", "1", "--format", "json"]).assert(0, &["\"status\":401"]);
+    serving.stop();
+}
+
+/// A session begins with the token while there are no users, and with a password; what it may it may with
+/// what only its own page knows.
+#[test]
+fn f101_a_page_begins_with_the_token_and_makes_users() {
+    let (_sim, desk, serving) = start();
+    let token = fs::read_to_string(desk.path(".bobbin/api-token")).unwrap();
+    for (wrong, status) in [
+        (json!({ "token": "wrong" }), 401),
+        (json!({ "name": "anna", "password": "wrong" }), 401),
+        (json!({ "name": "anna" }), 400),
+        (json!({ "name": "a", "password": "b", "token": token.trim() }), 400),
+        (json!({ "token": 7_312_312_312_i64 }), 400),
+        (json!([]), 400),
+    ] {
+        let answer = login(&serving, &wrong).assert(status);
+        assert!(answer.header("set-cookie").is_none() && !answer.text.contains("7312312312"));
+    }
+    let answer = login(&serving, &json!({ "token": token })).assert(201);
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("bobbin_session="), "{cookie}");
+    assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/"), "{cookie}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let first = Page::open(&serving, &json!({ "token": token.trim() }));
+    let me = first.ask("GET", "/api/v1/me", &Value::Null).assert(200).json();
+    assert_eq!((&me["kind"], &me["role"]), (&"token".into(), &"administrator".into()));
+    assert_eq!(me["csrf"], first.csrf.as_str());
+
+    // It makes users; they change their own passwords.
+    let mut anna = user("anna");
+    anna["role"] = "viewer".into();
+    first.ask("POST", "/api/v1/users", &anna).assert(201);
+    first.ask("POST", "/api/v1/users", &anna).assert(409);
+    anna["name"] = "än".into();
+    first.ask("POST", "/api/v1/users", &anna).assert(422);
+    let short = json!({ "name": "bert", "role": "viewer", "password": "short-one" });
+    let refused = first.ask("POST", "/api/v1/users", &short).assert(422);
+    assert!(!refused.text.contains("short-one"));
+    let typo = json!({ "name": "bert", "role": "king", "password": password("bert") });
+    let refused = first.ask("POST", "/api/v1/users", &typo).assert(400);
+    assert!(!refused.text.contains("canary") && !refused.text.contains("king"));
+    let users = first.ask("GET", "/api/v1/users", &Value::Null).assert(200);
+    assert!(!users.text.contains("argon2") && users.text.contains("\"anna\""), "{users:?}");
+
+    let (here, there) = (Page::open(&serving, &user("anna")), Page::open(&serving, &user("anna")));
+    let me = here.ask("GET", "/api/v1/me", &Value::Null).json();
+    assert_eq!((&me["kind"], &me["name"]), (&"user".into(), &"anna".into()));
+    here.ask("GET", "/api/v1/users", &Value::Null).assert(403);
+    let own = "/api/v1/me/password";
+    let change = |old: &str, new: &str| json!({ "old": old, "new": new });
+    here.ask("PUT", own, &change("wrong", "another long one")).assert(422);
+    here.ask("PUT", own, &change(&password("anna"), "short")).assert(422);
+    here.ask("PUT", own, &change(&password("anna"), "another long one")).assert(200);
+    assert!(!here.is_over() && there.is_over());
+    login(&serving, &user("anna")).assert(401);
+    let anna = json!({ "name": "anna", "password": "another long one" });
+    let there = Page::open(&serving, &anna);
+
+    // Another role, no entrance.
+    let of = "/api/v1/users/anna";
+    let answer = first.ask("PATCH", of, &json!({ "role": "operator" })).assert(200);
+    assert!(answer.json()["warning"].as_str().unwrap().contains("no user is an administrator"));
+    assert!(here.is_over() && there.is_over());
+    let here = Page::open(&serving, &anna);
+    first.ask("PATCH", of, &json!({ "enabled": false })).assert(200);
+    assert!(here.is_over());
+    login(&serving, &anna).assert(401);
+    first.ask("PATCH", of, &json!({ "enabled": true, "password": "a third long one" })).assert(200);
+    assert!(here.is_over(), "what has ended does not begin again");
+    first.ask("PATCH", "/api/v1/users/none", &json!({ "enabled": true })).assert(404);
+    first.ask("PATCH", of, &json!({ "zebra": true })).assert(400);
+    first.ask("DELETE", of, &Value::Null).assert(200);
+    first.ask("DELETE", of, &Value::Null).assert(404);
+
+    // What has no session, what has no password.
+    first.ask("PUT", own, &change("a", "b")).assert(409);
+    assert_eq!(serving.send("DELETE", "/api/v1/session", &json!({})).0, 409);
+    assert_eq!(serving.send("PUT", own, &change("a", "b")).0, 409);
+    let me = serving.get("/api/v1/me");
+    assert_eq!((&me["kind"], &me["csrf"]), (&"token".into(), &Value::Null));
+    let gone = first.ask("DELETE", "/api/v1/session", &Value::Null).assert(204);
+    let cookie = gone.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("bobbin_session=;") && cookie.contains("Max-Age=0"), "{cookie}");
+    assert!(first.is_over());
+
+    // A new first token ends what began with the old one.
+    let first = Page::open(&serving, &json!({ "token": token.trim() })).parts();
+    serving.stop();
+    fs::remove_file(desk.path(".bobbin/api-token")).unwrap();
+    let serving = Serving::start(&desk);
+    assert!(Page::at(&serving, first).is_over());
+    serving.stop();
+}
+
+/// Every operation by every role, in a session.
+#[test]
+fn f101_each_role_may_in_a_session_what_it_may_with_a_key() {
+    let (_sim, desk, serving) = start();
+    let document = serving.get("/api/v1/openapi.json");
+    let roles = ["viewer", "operator", "administrator"];
+    let mut refused = 0;
+    for (rank, role) in roles.iter().enumerate() {
+        add(&desk, role, role);
+        let mut page = Page::open(&serving, &user(role));
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            let address = path.replace("{connection}", "none").replace(['{', '}'], "");
+            for (method, operation) in operations.as_object().unwrap() {
+                let Some(needed) = operation["x-role"].as_str() else { continue };
+                let needed = roles.iter().position(|role| *role == needed).unwrap();
+                let method = method.to_uppercase();
+                let answer = page.ask(&method, &address, &Value::Null);
+                assert_eq!(answer.status == 403, rank < needed, "{method} {path}: {answer:?}");
+                assert_ne!(answer.status, 401, "{method} {path} {role}");
+                refused += u32::from(answer.status == 403);
+                if (path.as_str(), method.as_str()) == ("/api/v1/session", "DELETE") {
+                    page = Page::open(&serving, &user(role));
+                }
+            }
+        }
+    }
+    assert!(refused > 15, "{refused}");
+    serving.stop();
+}
+
+/// `failures.md` 4.4: pages of other places, names that lead here, sessions that are put upon somebody.
+#[test]
+fn f101_a_session_is_of_use_to_its_own_page_alone() {
+    let (_sim, desk, serving) = start();
+    add(&desk, "anna", "administrator");
+    let page = Page::open(&serving, &user("anna"));
+    let (cookie, csrf) = (page.cookie.as_str(), page.csrf.as_str());
+    let origin = format!("http://{}", serving.address);
+    let body = json!({ "description": "x", "role": "viewer" }).to_string();
+    let post = |headers: &[(&str, &str)]| {
+        let headers = [&[("Cookie", cookie)], headers].concat();
+        send(&serving, ("POST", "/api/v1/keys"), &headers, body.as_str()).status
+    };
+    let csrf_header = ("X-Bobbin-CSRF", csrf);
+    let other = Page::open(&serving, &user("anna"));
+    for (headers, status) in [
+        (vec![csrf_header], 201),
+        (vec![csrf_header, ("Origin", &*origin), ("Sec-Fetch-Site", "same-origin")], 201),
+        (vec![], 403),
+        (vec![("X-Bobbin-CSRF", "")], 403),
+        (vec![("X-Bobbin-CSRF", &*"0".repeat(64))], 403),
+        (vec![("X-Bobbin-CSRF", &*other.csrf)], 403),
+        (vec![("Origin", &*origin)], 403),
+        (vec![csrf_header, ("Origin", "http://evil.example")], 403),
+        (vec![csrf_header, ("Origin", "http://localhost:1")], 403),
+        (vec![csrf_header, ("Origin", "null")], 403),
+        (vec![csrf_header, ("Sec-Fetch-Site", "cross-site")], 403),
+        (vec![csrf_header, ("Sec-Fetch-Site", "same-site")], 403),
+        (vec![csrf_header, ("Host", "evil.example")], 421),
+        (vec![csrf_header, ("Authorization", "Bearer wrong")], 401),
+    ] {
+        assert_eq!(post(&headers), status, "{headers:?}");
+    }
+    // A form cannot send what is no JSON, nor a page of another place log somebody in.
+    let form = [("Content-Type", "text/plain")];
+    send(&serving, ("POST", "/api/v1/session"), &form, user("anna").to_string()).assert(400);
+    for foreign in [("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site")] {
+        let body = user("anna").to_string();
+        send(&serving, ("POST", "/api/v1/session"), &[foreign], body).assert(403);
+        send(&serving, ("GET", "/api/v1/me"), &[foreign, ("Cookie", cookie)], "").assert(403);
+    }
+    let own = [("Origin", origin.as_str())];
+    send(&serving, ("POST", "/api/v1/session"), &own, user("anna").to_string()).assert(201);
+    send(&serving, ("GET", "/api/v1/me"), &own, "").assert(401);
+    let bearer = [own[0], ("Authorization", serving.bearer.as_str())];
+    send(&serving, ("GET", "/api/v1/me"), &bearer, "").assert(403);
+    assert!(
+        page.ask("GET", "/api/v1/me", &Value::Null).header("access-control-allow-origin").is_none()
+    );
+
+    // Fixation: what came along is not what one has after, and ends.
+    let fixed = format!("bobbin_session={}", "a".repeat(64));
+    for before in [fixed.as_str(), cookie] {
+        let headers = [("Cookie", before)];
+        let body = user("anna").to_string();
+        let answer = send(&serving, ("POST", "/api/v1/session"), &headers, body).assert(201);
+        assert!(!answer.header("set-cookie").unwrap().starts_with(before));
+        send(&serving, ("GET", "/api/v1/me"), &headers, "").assert(401);
+    }
+    assert!(!other.is_over());
+
+    // Idle for half a day, or a week old.
+    let other = other.parts();
+    serving.stop();
+    let sqlite = rusqlite::Connection::open(desk.path(".bobbin/ledger.sqlite")).unwrap();
+    let set = |column: &str, hours: i64| {
+        let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+        let sql = format!("UPDATE sessions SET {column} = ?1");
+        sqlite.execute(&sql, [format!("{at:.9}")]).unwrap();
+    };
+    let serving = Serving::start(&desk);
+    let other = Page::at(&serving, other);
+    set("seen", 11);
+    assert!(!other.is_over());
+    set("seen", 12);
+    assert!(other.is_over());
+    set("seen", 0);
+    assert!(!other.is_over());
+    set("made", 7 * 24);
+    assert!(other.is_over());
+    serving.stop();
+}
+
+/// A name is tried five times; nothing tells whether there is such a user.
+#[test]
+fn f101_wrong_passwords_are_slowed_down_and_tell_nothing() {
+    let (_sim, desk, serving) = start();
+    add(&desk, "anna", "viewer");
+    let mut took = [Duration::ZERO; 2];
+    let wrong = |name: &str| json!({ "name": name, "password": "wrong-password-canary" });
+    for _ in 0..5 {
+        let mut said = Vec::new();
+        for (n, name) in ["anna", "nobody"].into_iter().enumerate() {
+            let since = Instant::now();
+            let answer = login(&serving, &wrong(name)).assert(401);
+            took[n] += since.elapsed();
+            said.push(answer.text);
+        }
+        assert_eq!(said[0], said[1]);
+    }
+    let ratio = took[0].as_secs_f64() / took[1].as_secs_f64();
+    assert!((0.3..3.0).contains(&ratio), "{took:?}");
+    let mut said = Vec::new();
+    for name in ["Anna", "nobody"] {
+        let answer = login(&serving, &wrong(name)).assert(429);
+        let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((800..=900).contains(&after), "{after}");
+        said.push(answer.text);
+    }
+    assert_eq!(said[0], said[1]);
+    login(&serving, &user("anna")).assert(429);
+    // The first token still lets in, and each of it was written down, without what was typed.
+    let token = serving.bearer.trim_start_matches("Bearer ").to_owned();
+    Page::open(&serving, &json!({ "token": token }));
+    let audit = serving.get("/api/v1/audit");
+    let rows = audit["data"].as_array().unwrap();
+    let of = |name: &str, status: u16| {
+        rows.iter().filter(|row| row["name"] == name && row["status"] == status).count()
+    };
+    assert_eq!((of("anna", 401), of("nobody of that name", 401)), (5, 5), "{audit}");
+    assert_eq!((of("anna", 429), of("nobody of that name", 429)), (2, 1), "{audit}");
+    assert_eq!(of("api-token", 201), 1);
+    assert!(!audit.to_string().contains("canary"));
+    serving.stop();
+}
+
+/// Who did what is written down, for administrators; no secret is, anywhere.
+#[test]
+fn who_did_what_is_written_down_and_no_secret_is() {
+    let (_sim, desk, mut serving) = start();
+    add(&desk, "anna", "operator");
+    let page = Page::open(&serving, &user("anna"));
+    page.ask("POST", "/api/v1/connections/none/stop?secret-canary=1", &Value::Null).assert(404);
+    page.ask("DELETE", "/api/v1/connections/none", &Value::Null).assert(403);
+    page.ask("GET", "/api/v1/connections", &Value::Null).assert(200);
+    let key = desk.run(&["key", "create", "robot", "--role", "administrator", "--format", "json"]);
+    let key: Value = serde_json::from_str(&key.stdout).unwrap();
+    let text = key["key"].as_str().unwrap();
+    let ending = &text[text.len() - 4..];
+    let bearer = format!("Bearer {text}");
+    let headers = [("Authorization", bearer.as_str()), ("X-Forwarded-For", "9.9.9.9, 10.1.2.3")];
+    let body = json!({ "name": "kim", "role": "viewer", "password": password("kim") });
+    send(&serving, ("POST", "/api/v1/users"), &headers, body.to_string()).assert(201);
+    send(&serving, ("POST", "/api/v1/users"), &[], body.to_string()).assert(401);
+
+    let mut rows = Vec::new();
+    let mut before = String::new();
+    loop {
+        let page = serving.get(&format!("/api/v1/audit?limit=2{before}"));
+        rows.extend(page["data"].as_array().unwrap().clone());
+        let Some(next) = page["next_before"].as_i64() else { break };
+        before = format!("&before={next}");
+    }
+    let told: Vec<String> = rows
+        .iter()
+        .rev()
+        .map(|row| {
+            let text = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
+            let name = text("name").replace(ending, "ENDS");
+            format!(
+                "{} {name}: {} {} {} {}",
+                text("kind"),
+                text("method"),
+                text("path"),
+                row["status"],
+                text("address")
+            )
+        })
+        .collect();
+    let uid = format!("cli uid {}", rustix::process::getuid().as_raw());
+    assert_eq!(
+        told,
+        [
+            &*format!("{uid}: bobbin user add anna (operator) null -"),
+            "user anna: POST /api/v1/session 201 127.0.0.1",
+            "user anna: POST /api/v1/connections/none/stop 404 127.0.0.1",
+            "user anna: DELETE /api/v1/connections/none 403 127.0.0.1",
+            &*format!("{uid}: bobbin key create 1 (administrator) null -"),
+            "key robot (…ENDS): POST /api/v1/users 201 10.1.2.3",
+        ]
+    );
+    page.ask("GET", "/api/v1/audit", &Value::Null).assert(403);
+
+    // What cannot be written down fails nothing, and is told.
+    let sqlite = rusqlite::Connection::open(desk.path(".bobbin/ledger.sqlite")).unwrap();
+    sqlite.execute_batch("ALTER TABLE audit RENAME TO elsewhere").unwrap();
+    assert_eq!(serving.ask("DELETE", "/api/v1/users/kim").0, 200);
+    sqlite.execute_batch("ALTER TABLE elsewhere RENAME TO audit").unwrap();
+    drop(sqlite);
+
+    // Secrets are in no file, answer or line.
+    let session = page.cookie.trim_start_matches("bobbin_session=");
+    let token = serving.bearer.trim_start_matches("Bearer ").to_owned();
+    let secrets = [&*password("anna"), &*password("kim"), session, &*page.csrf, &*token, text];
+    let mut told = files(&desk);
+    assert!(told.iter().any(|(name, _)| name == "ledger.sqlite"));
+    for path in ["users", "audit", "keys", "me", "connections", "sources"] {
+        told.push((path.to_owned(), serving.get(&format!("/api/v1/{path}")).to_string().into()));
+    }
+    for verb in [vec!["user", "list"], vec!["audit"], vec!["key", "list"]] {
+        told.push((verb.join(" "), desk.run(&verb).stdout.into()));
+    }
+    crate::serving::terminate(&mut serving.child);
+    let lines: Vec<String> = serving.lines.by_ref().map(Result::unwrap).collect();
+    told.push(("stdout".to_owned(), lines.join("\n").into()));
+    serving.child.wait().unwrap();
+    told.extend(files(&desk));
+    for (name, bytes) in &told {
+        for secret in secrets {
+            let there = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!there, "{secret} is in {name}");
+        }
+    }
+}
+
+/// `failures.md` 4.4: names that lead here, what is too long, what never comes to an end.
+#[test]
+fn requests_that_mean_ill_are_refused() {
+    let sim = Simulator::start(tiny(71)).unwrap();
+    let desk = empty(&sim);
+    let wrong = desk.run(&["serve", "--allow-host", "http://x"]);
+    wrong.assert(2, &["only the name"]);
+    let named = ["--listen", "127.0.0.1:0", "--allow-host", "bobbin.example"];
+    let serving = Serving::start_with(&desk, &named);
+    let by = |serving: &Serving, host: &str| {
+        send(serving, ("GET", "/health"), &[("Host", host)], "").status
+    };
+    for (host, status) in [
+        ("bobbin.example", 200),
+        ("Bobbin.Example:443", 200),
+        ("localhost", 200),
+        ("127.0.0.1:9", 200),
+        ("evil.example", 421),
+        ("bobbin.example.evil.example", 421),
+        ("10.0.0.1", 421),
+    ] {
+        assert_eq!(by(&serving, host), status, "{host}");
+    }
+    // Behind a proxy with TLS.
+    add(&desk, "anna", "viewer");
+    let tls = [
+        ("Host", "bobbin.example"),
+        ("Origin", "https://bobbin.example"),
+        ("X-Forwarded-Proto", "https"),
+    ];
+    let answer = send(&serving, ("POST", "/api/v1/session"), &tls, user("anna").to_string());
+    assert!(answer.assert(201).header("set-cookie").unwrap().ends_with("; Secure"));
+    send(&serving, ("POST", "/api/v1/session"), &tls[..2], user("anna").to_string()).assert(403);
+
+    // A body that is too long, told as such, with and without its length; a head that is.
+    let long = json!({ "name": "x".repeat(70_000), "password": "y" }).to_string();
+    send(&serving, ("POST", "/api/v1/session"), &[], long.as_str()).assert(413);
+    let bearer = [("Authorization", serving.bearer.as_str())];
+    send(&serving, ("POST", "/api/v1/keys"), &bearer, long.as_str()).assert(413);
+    let raw = |text: &str| {
+        let mut stream = TcpStream::connect(&serving.address).unwrap();
+        // The answer may come before all of it is sent.
+        let _ = stream.write_all(text.as_bytes());
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer.split("\r\n").next().unwrap().to_owned()
+    };
+    let chunk = format!("8000\r\n{}\r\n", "x".repeat(0x8000));
+    let chunked = format!(
+        "POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        chunk.repeat(3)
+    );
+    assert!(raw(&chunked).contains("413"), "{}", raw(&chunked));
+    let head = format!(
+        "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: {}\r\n\r\n",
+        "x".repeat(100_000)
+    );
+    assert!(raw(&head).contains("431"), "{}", raw(&head));
+    serving.stop();
+
+    // For other machines: addresses, and names that are allowed.
+    let serving = Serving::start_with(&desk, &["--listen", "0.0.0.0:0", "--allow-host", "bobbin"]);
+    let port = serving.address.rsplit(':').next().unwrap().to_owned();
+    let serving = Serving { address: format!("127.0.0.1:{port}"), ..serving };
+    for (host, status) in [
+        ("10.0.0.1:80", 200),
+        ("[::1]:80", 200),
+        ("localhost", 200),
+        ("bobbin:8087", 200),
+        ("evil.example", 421),
+        ("10.0.0.1.nip.io", 421),
+    ] {
+        assert_eq!(by(&serving, host), status, "{host}");
+    }
+    let answer = login(&serving, &user("anna")).assert(201);
+    assert!(answer.header("set-cookie").unwrap().ends_with("; Secure"), "it is not local");
+    serving.stop();
+}
+
+/// Who never says what is wanted keeps nobody else from it for long.
+#[test]
+fn slow_heads_are_given_up() {
+    let (_sim, _desk, serving) = start();
+    let since = Instant::now();
+    let mut slow: Vec<TcpStream> =
+        (0..64).map(|_| TcpStream::connect(&serving.address).unwrap()).collect();
+    let mut dripping = slow.swap_remove(0);
+    dripping.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    dripping.write_all(b"GET /health HTTP/1.1\r\nX: ").unwrap();
+    // Each byte is new; the end of the head is what counts.
+    let mut buffer = [0; 512];
+    loop {
+        assert!(since.elapsed() < Duration::from_secs(25), "it may drip for ever");
+        if dripping.write_all(b"x").is_err() {
+            break;
+        }
+        match dripping.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    assert!(since.elapsed() > Duration::from_secs(10));
+    send(&serving, ("GET", "/health"), &[], "").assert(200);
+    drop(slow);
+    serving.stop();
+}
+
+/// Sixteen follow a log; one more may when one has left, though nothing is written that they look for.
+#[test]
+fn so_many_follow_a_log_and_whoever_leaves_makes_room() {
+    let mut config = tiny(72);
+    config.latency_ms = 2_000;
+    let sim = Simulator::start(config).unwrap();
+    let desk = Desk::new(&sim);
+    let serving = Serving::start(&desk);
+    let jobs = "/api/v1/connections/kustomer/jobs";
+    let until = Instant::now() + Duration::from_secs(20);
+    let job = loop {
+        if let Some(job) = serving.get(jobs)["data"][0]["id"].as_str() {
+            break job.to_owned();
+        }
+        assert!(Instant::now() < until, "no job began");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let follow = || {
+        let mut stream = TcpStream::connect(&serving.address).unwrap();
+        let head = format!(
+            "GET {jobs}/{job}/log?format=events&search=nowhere HTTP/1.1\r\nHost: localhost\r\n\
+             Connection: close\r\nAuthorization: {}\r\n\r\n",
+            serving.bearer
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut buffer = [0; 512];
+        let read = stream.read(&mut buffer).unwrap();
+        (stream, String::from_utf8_lossy(&buffer[..read]).to_lowercase())
+    };
+    let mut followers: Vec<_> = (0..16).map(|_| follow()).collect();
+    assert!(followers.iter().all(|(_, head)| head.contains(" 200 ")), "{followers:?}");
+    let (_, head) = follow();
+    assert!(head.contains(" 503 ") && head.contains("retry-after: 10"), "{head}");
+    followers.truncate(15);
+    let since = Instant::now();
+    while !follow().1.contains(" 200 ") {
+        assert!(since.elapsed() < Duration::from_secs(5), "nobody noticed who left");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Whoever asks otherwise is answered all the while.
+    assert_eq!(serving.ask("GET", &format!("{jobs}/{job}/log")).0, 200);
+    serving.stop();
+}
+
+/// What is asked again with the same key is done once.
+#[test]
+fn what_is_asked_twice_with_a_key_is_done_once() {
+    let (_sim, desk, serving) = start();
+    let bearer = serving.bearer.clone();
+    let ask = |method: &str, path: &str, key: &str, body: &Value| {
+        let headers = [("Authorization", bearer.as_str()), ("Idempotency-Key", key)];
+        send(&serving, (method, path), &headers, body.to_string())
+    };
+    let replayed = |answer: &Answer| answer.header("idempotent-replayed") == Some("true");
+    let anna = json!({ "name": "anna", "role": "viewer", "password": password("anna") });
+
+    // At once: one is done, the others are told to wait or answered as it was.
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let all: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| ask("POST", "/api/v1/users", "one", &anna))).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let first: Vec<_> =
+        answers.iter().filter(|answer| answer.status == 201 && !replayed(answer)).collect();
+    assert_eq!(first.len(), 1, "{answers:?}");
+    for answer in &answers {
+        assert!(matches!(answer.status, 201 | 409), "{answer:?}");
+        assert_eq!(answer.status == 409, answer.header("retry-after") == Some("1"));
+    }
+
+    // After, and after the service was started anew.
+    let again = ask("POST", "/api/v1/users", "one", &anna).assert(201);
+    assert!(replayed(&again) && again.text == first[0].text, "{again:?}");
+    assert_eq!(again.header("content-type"), Some("application/json"));
+    let mut other = anna.clone();
+    other["name"] = "bert".into();
+    let refused = ask("POST", "/api/v1/users", "one", &other).assert(422);
+    assert!(!replayed(&refused));
+    ask("POST", "/api/v1/users?x=1", "one", &anna).assert(422);
+    ask("PATCH", "/api/v1/users/anna", "one", &anna).assert(422);
+    let refused = ask("POST", "/api/v1/users", "two", &anna).assert(409);
+    let again = ask("POST", "/api/v1/users", "two", &anna).assert(409);
+    assert!(replayed(&again) && again.text == refused.text);
+    assert_eq!(again.header("content-type"), Some("application/problem+json"));
+    // Somebody else's key is another one; a look has none.
+    let page = Page::open(&serving, &user("anna"));
+    let headers = [
+        ("Cookie", page.cookie.as_str()),
+        ("X-Bobbin-CSRF", page.csrf.as_str()),
+        ("Idempotency-Key", "one"),
+    ];
+    let body = json!({ "old": password("anna"), "new": "another long one" }).to_string();
+    let own = ("PUT", "/api/v1/me/password");
+    send(&serving, own, &headers, body.as_str()).assert(200);
+    // Though the old one is wrong by now.
+    assert!(replayed(&send(&serving, own, &headers, body.as_str()).assert(200)));
+    assert!(!replayed(&send(&serving, own, &headers[..2], body.as_str()).assert(422)));
+    assert!(!replayed(&ask("GET", "/api/v1/users", "one", &Value::Null)));
+    // Who may not any more is not answered as before.
+    ask("DELETE", "/api/v1/users/anna", "three", &Value::Null).assert(200);
+    assert!(replayed(&ask("DELETE", "/api/v1/users/anna", "three", &Value::Null).assert(200)));
+    send(&serving, own, &headers, body.as_str()).assert(401);
+
+    // What is no key, what holds a secret, what is too long.
+    for (wrong, good) in
+        [("", false), ("a b", false), (&*"k".repeat(256), false), (&*"k".repeat(255), true)]
+    {
+        let answer = ask("POST", "/api/v1/connections/none/stop", wrong, &Value::Null);
+        assert_eq!(answer.status, if good { 404 } else { 400 }, "{wrong}: {answer:?}");
+    }
+    let key = json!({ "description": "x", "role": "viewer" });
+    let refused = ask("POST", "/api/v1/keys", "four", &key).assert(400);
+    assert!(refused.text.contains("holds a secret"), "{refused:?}");
+    let headers = [("Idempotency-Key", "five")];
+    let body = json!({ "token": bearer.trim_start_matches("Bearer ") }).to_string();
+    send(&serving, ("POST", "/api/v1/session"), &headers, body).assert(400);
+    let long = json!({ "name": "x".repeat(70_000) });
+    ask("POST", "/api/v1/users", "six", &long).assert(413);
+    let (status, _) = serving.send("POST", "/v4/destinations", &json!({}));
+    let answer = ask("POST", "/v4/destinations", "a b", &json!({}));
+    assert_eq!(answer.status, status, "Stitch knows no such header");
+
+    let told = files(&desk);
+    serving.stop();
+    for (name, bytes) in told.iter().chain(&files(&desk)) {
+        for secret in [password("anna"), "another long one".to_owned()] {
+            let there = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!there, "{secret} is in {name}");
+        }
+    }
+    let serving = Serving::start(&desk);
+    let headers = [("Authorization", serving.bearer.as_str()), ("Idempotency-Key", "one")];
+    let answer = send(&serving, ("POST", "/api/v1/users"), &headers, anna.to_string()).assert(201);
+    assert!(replayed(&answer));
+    serving.stop();
+}
