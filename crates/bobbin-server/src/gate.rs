@@ -20,7 +20,7 @@ use crate::import;
 use crate::people::Tries;
 use crate::problem::Problem;
 use crate::replay::{self, Running};
-use crate::who::{CSRF, Who, same};
+use crate::who::{CSRF, Who, bearer, same};
 
 /// What the gate knows.
 #[derive(Clone)]
@@ -72,6 +72,10 @@ const OPEN: [&str; 4] = ["/health", "/ready", "/api/v1/openapi.json", "/api/v1/d
 /// Where a session begins.
 const LOGIN: &str = "/api/v1/session";
 
+/// What a browser may do with an answer, unless that says so itself: show it, within no other page.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
+
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -96,6 +100,7 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
@@ -131,9 +136,10 @@ async fn in_form(response: Response, path: &str) -> Response {
 /// Bytes of an error told as plain text.
 const MOST_TEXT: usize = 4096;
 
-/// Ends of the addresses with which jobs are started and stopped and connections checked; anything else
-/// that is no look sets something up.
-const OPERATED: [&str; 7] = ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry", "/backfill"];
+/// Ends of the addresses with which jobs are started and stopped, connections checked and notices dismissed;
+/// anything else that is no look sets something up.
+const OPERATED: [&str; 8] =
+    ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry", "/backfill", "/dismiss"];
 
 /// Beginnings of the addresses that only an administrator may so much as look at.
 const GOVERNED: [&str; 4] = ["/api/v1/keys", "/api/v1/users", "/api/v1/audit", "/api/v1/apply"];
@@ -155,9 +161,10 @@ fn needed(method: &Method, path: &str) -> Role {
     if is_look(method) || OWN.contains(&path) {
         return Role::Viewer;
     }
-    let operates = OPERATED.iter().any(|end| path.ends_with(end))
-        || *method == Method::PATCH
-        || path.ends_with("/dismiss");
+    // By its method, too: a source may be called `check`, and only an administrator removes it.
+    let operates = *method == Method::PATCH
+        || *method == Method::POST && OPERATED.iter().any(|end| path.ends_with(end))
+        || *method == Method::DELETE && path.starts_with("/v4/") && path.ends_with("/sync");
     if operates { Role::Operator } else { Role::Administrator }
 }
 
@@ -268,7 +275,7 @@ fn from_own_page(method: &Method, headers: &HeaderMap) -> Answer<()> {
     }
     // No page has a token.
     let own = text("origin").is_some_and(|origin| origin.eq_ignore_ascii_case(&origin_of(headers)));
-    if own && !headers.contains_key(header::AUTHORIZATION) { Ok(()) } else { refused() }
+    if own && bearer(headers).is_none() { Ok(()) } else { refused() }
 }
 
 /// The origin of this service's pages, as whoever asks sees it.
@@ -338,6 +345,28 @@ mod tests {
             "127.0.0.1.nip.io",
         ] {
             assert!(!is_here(name_of(there)), "{there}");
+        }
+    }
+
+    #[test]
+    fn a_name_gives_nobody_a_right() {
+        use Role::{Administrator, Operator, Viewer};
+        for (method, path, role) in [
+            ("GET", "/api/v1/connections", Viewer),
+            ("PUT", "/api/v1/me/password", Viewer),
+            ("POST", "/api/v1/connections/c/jobs", Operator),
+            ("POST", "/api/v1/notices/1/dismiss", Operator),
+            ("PATCH", "/api/v1/connections/c", Operator),
+            ("DELETE", "/v4/sources/1/sync", Operator),
+            ("DELETE", "/api/v1/sources/sync", Administrator),
+            ("DELETE", "/api/v1/connections/jobs", Administrator),
+            ("PUT", "/api/v1/destinations/check", Administrator),
+            ("PUT", "/api/v1/connections/dismiss", Administrator),
+            ("PATCH", "/api/v1/users/anna", Administrator),
+            ("GET", "/api/v1/audit", Administrator),
+        ] {
+            let method = Method::try_from(method).unwrap();
+            assert_eq!(needed(&method, path), role, "{method} {path}");
         }
     }
 

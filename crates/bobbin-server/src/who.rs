@@ -95,8 +95,7 @@ impl Who {
     /// Whoever asks with these headers; none where they are nobody.
     pub(crate) async fn find(api: &Arc<Api>, headers: &HeaderMap) -> Answer<Option<Self>> {
         // Whoever shows a token means that, whatever a browser adds.
-        if headers.contains_key(header::AUTHORIZATION) {
-            let Some(given) = bearer(headers) else { return Ok(None) };
+        if let Some(given) = bearer(headers) {
             if same(given, api.token.reveal()) {
                 return Ok(Some(Self { by: By::Token, session: None }));
             }
@@ -124,8 +123,10 @@ impl Who {
     }
 }
 
+/// The token that somebody shows; what a proxy asks for in that header is none.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, given) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, given) = text.split_once(' ').unwrap_or((text, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| given.trim())
 }
 

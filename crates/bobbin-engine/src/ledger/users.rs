@@ -51,21 +51,22 @@ impl Ledger {
     /// # Errors
     /// Of kind `Conflict` when there is one of that name, or as many as there may be.
     pub fn add_user(&self, name: &str, role: Role, password: &str, now: Timestamp) -> Result<User> {
-        if self.user(name)?.is_some() {
-            let message = format!("there is a user `{name}` already");
-            return Err(Error::new(ErrorKind::Conflict, message).hint("choose another name"));
-        }
         let added = self
             .sqlite
             .execute(
-                "INSERT INTO users (name, role, password, made, password_set)
+                "INSERT OR IGNORE INTO users (name, role, password, made, password_set)
                  SELECT ?1, ?2, ?3, ?4, ?4 WHERE (SELECT count(*) FROM users) < ?5",
                 params![name, role.word(), password, text(now), MOST_USERS],
             )
             .map_err(|error| self.error("cannot keep a user", error))?;
         if added == 0 {
-            return Err(Error::new(ErrorKind::Conflict, format!("there are {MOST_USERS} users"))
-                .hint("remove one that nobody is any more"));
+            let conflict = |message| Error::new(ErrorKind::Conflict, message);
+            return Err(match self.user(name)? {
+                Some(user) => conflict(format!("there is a user `{}` already", user.name))
+                    .hint("choose another name"),
+                None => conflict(format!("there are {MOST_USERS} users"))
+                    .hint("remove one that nobody is any more"),
+            });
         }
         self.user(name)?.ok_or_else(|| Error::bug("a user that was kept is not there"))
     }
@@ -100,8 +101,8 @@ impl Ledger {
         found.map(|(user, password)| Ok((user?, password))).transpose()
     }
 
-    /// Changes a user and ends their sessions, but the one of the hash `but` if that may go on; none when there
-    /// is none of that name.
+    /// Changes a user. Another role, another password and no entrance end their sessions, but for the one of
+    /// the hash `but` if that may go on. None when there is none of that name.
     pub fn change_user(
         &self,
         name: &str,
@@ -134,7 +135,10 @@ impl Ledger {
                 return Ok(None);
             }
             let user = self.user(name)?.ok_or_else(|| Error::bug("a user is not there"))?;
-            self.end_sessions_of(user.id, but.filter(|_| user.disabled_at.is_none()))?;
+            let is_else = change.role.is_some() || change.password.is_some();
+            if is_else || user.disabled_at.is_some() {
+                self.end_sessions_of(user.id, but.filter(|_| user.disabled_at.is_none()))?;
+            }
             Ok(Some(user))
         })
     }

@@ -80,6 +80,10 @@ pub(super) async fn change(
     body: Given<Json<Change>, JsonRejection>,
 ) -> Answer<Json<Value>> {
     let Change { role, enabled, password } = given(body, "{role, enabled, password}")?;
+    if role.is_none() && enabled.is_none() && password.is_none() {
+        let detail = "nothing is to change: give role, enabled or password";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
     let password = match password.map(Secret::new) {
         Some(password) => Some((password, watch.tries.turn().await)),
         None => None,

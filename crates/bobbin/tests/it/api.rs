@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use fake_kustomer::{Running, Simulator};
 use serde_json::Value;
@@ -25,7 +25,11 @@ impl Serving {
 
     pub(crate) fn start_with(desk: &Desk, more: &[&str]) -> Self {
         let serve = [&["serve", "--format", "json"], more].concat();
-        let mut child = desk.command(&serve).stdout(Stdio::piped()).spawn().unwrap();
+        Self::of(desk, &mut desk.command(&serve))
+    }
+
+    pub(crate) fn of(desk: &Desk, command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = next(&mut lines, "serving")["api"].as_str().unwrap().to_owned();
         let token = fs::read_to_string(desk.path(".bobbin/api-token")).unwrap();
