@@ -13,6 +13,7 @@ mod kill;
 #[allow(dead_code, reason = "mails are sent there")]
 mod listener;
 mod locks;
+mod manners;
 mod people;
 mod plan;
 mod proxy;
