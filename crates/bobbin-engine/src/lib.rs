@@ -16,6 +16,7 @@ pub mod vault;
 
 mod course;
 mod extract;
+mod habit;
 mod journal;
 mod load;
 mod treat;

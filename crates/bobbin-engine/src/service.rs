@@ -21,6 +21,7 @@ use bobbin_core::{Error, ErrorKind, Result};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::Engine;
+use crate::habit;
 use crate::ledger::{Ledger, NoticeKind, SlotOutcome, SlotRow, Trigger};
 use crate::report::RunReport;
 use crate::spool::Spool;
@@ -88,6 +89,8 @@ pub struct Scheduled {
     pub limit: Duration,
     /// For how long no job may be complete before that is a notice.
     pub stale: Option<Duration>,
+    /// Whether far more or fewer rows than usual are a notice.
+    pub watch_rows: bool,
 }
 
 /// Runs connections by their schedules.
@@ -386,6 +389,10 @@ impl Round<'_> {
         self.looked = now;
         for (scheduled, _) in self.scheduled.values().filter(|(scheduled, _)| !scheduled.paused) {
             self.warn(Some(&scheduled.connection), self.look_at(scheduled, now));
+            if scheduled.watch_rows {
+                let looked = habit::look(&self.ledger, &scheduled.connection, now);
+                self.warn(Some(&scheduled.connection), looked);
+            }
         }
     }
 

@@ -135,5 +135,6 @@ fn headline(kind: NoticeKind) -> &'static str {
         NoticeKind::Rejected => "records were set aside",
         NoticeKind::Stale => "no complete job for too long",
         NoticeKind::Hook => "a post-load hook cannot be told",
+        NoticeKind::Unusual => "far more or fewer rows than usual",
     }
 }

@@ -89,6 +89,7 @@ pub(crate) fn scheduled(connection: &Connection) -> Scheduled {
         paused: plan.paused || !connection.configured,
         limit: plan.limit,
         stale: plan.stale,
+        watch_rows: plan.watch_rows,
     }
 }
 

@@ -27,17 +27,20 @@ pub enum NoticeKind {
     Stale,
     /// A post-load hook could not be delivered.
     Hook,
+    /// Far more or fewer rows came than usual.
+    Unusual,
 }
 
 impl NoticeKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Extraction,
         Self::Loading,
         Self::Incomplete,
         Self::Rejected,
         Self::Stale,
         Self::Hook,
+        Self::Unusual,
     ];
 
     /// Its name.
@@ -49,6 +52,7 @@ impl NoticeKind {
             Self::Rejected => "rejected",
             Self::Stale => "stale",
             Self::Hook => "hook",
+            Self::Unusual => "unusual",
         }
     }
 
@@ -290,7 +294,7 @@ impl Ledger {
             }
             Outcome::Complete => {
                 for kind in NoticeKind::ALL {
-                    let stays = kind == NoticeKind::Hook
+                    let stays = matches!(kind, NoticeKind::Hook | NoticeKind::Unusual)
                         || (kind == NoticeKind::Rejected && !rejected.is_empty());
                     if !stays {
                         self.recover(connection, kind, now)?;

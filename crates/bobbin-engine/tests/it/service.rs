@@ -142,6 +142,7 @@ fn scheduled(name: &str, settings: Settings, overlap: Overlap) -> Scheduled {
         paused: false,
         limit: Duration::from_hours(24),
         stale: None,
+        watch_rows: false,
     }
 }
 

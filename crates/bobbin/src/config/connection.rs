@@ -53,6 +53,8 @@ struct ScheduleTable {
     paused: bool,
     limit_hours: Option<u32>,
     stale_hours: Option<u32>,
+    #[serde(default)]
+    watch_rows: bool,
 }
 
 /// One connection with its source and destination.
@@ -98,6 +100,8 @@ pub(crate) struct Planned {
     pub(crate) limit: Duration,
     /// For how long no job may be complete before somebody is told.
     pub(crate) stale: Option<Duration>,
+    /// Whether somebody is told of far more or fewer rows than usual.
+    pub(crate) watch_rows: bool,
     /// The same, word for word.
     written: ScheduleTable,
 }
@@ -237,6 +241,7 @@ fn planned(table: ScheduleTable) -> Result<Planned> {
         missed: table.missed,
         paused: table.paused,
         limit: Duration::from_hours(u64::from(table.limit_hours.unwrap_or(LIMIT_HOURS))),
+        watch_rows: table.watch_rows,
         stale: table.stale_hours.map(|hours| Duration::from_hours(hours.into())),
         written,
     })
