@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bobbin_core::Result;
 use bobbin_core::cancel::Cancel;
-use bobbin_core::clock::SystemClock;
 use bobbin_core::report::JobLog;
 use bobbin_core::tap::Context;
 use bobbin_engine::ledger::Trigger;
@@ -12,6 +11,7 @@ use bobbin_engine::{Engine, RunReport, RunRequest};
 
 use crate::config::Connection;
 use crate::registry;
+use crate::time::Wall;
 
 /// Runs a job to its end; what it does goes to `log`.
 ///
@@ -27,7 +27,7 @@ pub(crate) fn run(
     let selection = connection.chosen()?;
     let mut tap = registry::tap(&connection.source)?;
     let destination = registry::destination(&connection.destination, engine.home(), log.clone())?;
-    let cx = Context { clock: &SystemClock, cancel, log: &**log };
+    let cx = Context { clock: &Wall, cancel, log: &**log };
     engine.run(
         cx,
         RunRequest {

@@ -18,12 +18,11 @@ use bobbin_engine::ledger::{Side, Thing, Trigger};
 use bobbin_engine::service::{Control, Runner, Scheduled};
 use bobbin_notify::Notifier;
 use bobbin_server::{Change, Described, Difference, Edit, Part, Program, Type};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Connection, Managed};
 use crate::out::eprintln;
-use crate::{job, registry};
+use crate::{job, registry, time};
 
 /// Makes each job's tap and destination out of the file, as it was last applied.
 pub(crate) struct Served {
@@ -252,7 +251,7 @@ fn differences(old: &Config, new: &Config) -> Vec<Difference> {
 
 /// Tells whoever reads the service's log of what went wrong beside everything.
 fn warn(error: &Error) {
-    let now = Timestamp::now();
+    let now = time::now();
     eprintln!("{now:.0} warning: {}", error.report().replace('\n', "\n  "));
 }
 
@@ -268,7 +267,7 @@ impl JobLog for Warnings {
         {
             let stream = stream.map_or_else(String::new, |stream| format!("{stream}: "));
             let word = if level == Level::Error { "error" } else { "warning" };
-            let now = Timestamp::now();
+            let now = time::now();
             eprintln!("{now:.0} {}: {word}: {stream}{message}", self.connection);
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::clock::SystemClock;
 use bobbin_core::id::ConnectionId;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
@@ -20,7 +19,8 @@ use serde_json::{Value, json};
 use super::{Format, Session, Stop};
 use crate::out::{eprintln, println};
 use crate::served::{Served, scheduled};
-use crate::{exit, print, remote};
+use crate::time::Wall;
+use crate::{exit, print, remote, time};
 
 /// Replicate every connection by its schedule, until stopped
 #[derive(Args)]
@@ -58,7 +58,7 @@ impl Serve {
         let watcher = Arc::new(Shown { format: session.format });
         let (control, inbox) = service::control();
         let (engine, home) = (config.engine(), config.home.clone());
-        engine.ledger()?.abandon_checks(Timestamp::now())?;
+        engine.ledger()?.abandon_checks(time::now())?;
         let broken: Vec<String> = config.broken.iter().map(broken).collect();
         let served = Served::new(config, session.home.clone(), control.clone())?;
         let served = Arc::new(served);
@@ -89,7 +89,7 @@ impl Serve {
         }
         let service = Service {
             engine,
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(Wall),
             runner: served.clone(),
             watcher: watcher.clone(),
             most_jobs: self.jobs,
@@ -100,7 +100,7 @@ impl Serve {
         let ended = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while over.sleep(PAUSE).is_ok() {
-                    served.notifier().turn(&SystemClock, &over, &untold);
+                    served.notifier().turn(&Wall, &over, &untold);
                 }
             });
             let ended = service.run(&scheduled, inbox, &stop.cancel);
@@ -147,7 +147,7 @@ fn broken(((thing, name), reason): (&(Thing, String), &String)) -> String {
 
 /// What could not be told to somebody who is to be told.
 fn untold(error: &Error) {
-    let now = Timestamp::now();
+    let now = time::now();
     eprintln!("{now:.0} warning: {}", error.report().replace('\n', "\n  "));
 }
 
@@ -158,7 +158,7 @@ struct Shown {
 
 impl Shown {
     fn say(&self, at: Option<Timestamp>, line: &str, object: Value) {
-        let at = at.unwrap_or_else(Timestamp::now);
+        let at = at.unwrap_or_else(time::now);
         match self.format {
             Format::Text => println!("{at:.0} {line}"),
             Format::Json => {
