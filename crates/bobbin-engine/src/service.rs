@@ -21,7 +21,7 @@ use bobbin_core::{Error, ErrorKind, Result};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::Engine;
-use crate::ledger::{Ledger, NoticeKind, SlotOutcome, SlotRow, Trigger};
+use crate::ledger::{FOLLOWS, Ledger, NoticeKind, SlotOutcome, SlotRow, Trigger};
 use crate::report::RunReport;
 use crate::spool::Spool;
 use crate::timetable::{Decision, Late, Missed, Overlap, Plan, Timetable};
@@ -309,7 +309,7 @@ impl Round<'_> {
             Decision::Skipped { connection, slot, owed } => {
                 let mut reason = "the job before it was still running".to_owned();
                 if owed {
-                    reason.push_str("; one follows as soon as that has ended");
+                    reason.push_str(FOLLOWS);
                 }
                 (connection, row(slot, slot, 1, SlotOutcome::Skipped, Some(reason)))
             }
