@@ -2,6 +2,7 @@
 
 mod latency;
 mod load;
+mod logs;
 mod memory;
 mod process;
 mod throughput;
@@ -17,6 +18,8 @@ const HELP: &str = "cargo xtask bench [WHAT...] [--records N] [--runs N]
   load         loading beside what PostgreSQL and DuckDB do themselves (default: 300,000 records, 3 runs);
                load-postgres, load-duckdb, load-growth, load-memory: its parts
   ledger       questions to a ledger of a million loads (--records), slots of 10,000 connections
+  log-cost     extraction with and without the job's log, in pairs (default: 7; --runs)
+  logs         the API of a running service with a million loads (--records) and 10 GB of logs
 
 Without WHAT: throughput, latency, memory.";
 
@@ -24,7 +27,14 @@ Without WHAT: throughput, latency, memory.";
 pub(crate) struct Plan {
     what: Vec<String>,
     records: Option<u64>,
-    runs: usize,
+    runs: Option<usize>,
+}
+
+impl Plan {
+    /// How often each thing is measured.
+    fn runs(&self) -> usize {
+        self.runs.unwrap_or(3)
+    }
 }
 
 /// Where the release programs and scratch files are.
@@ -73,6 +83,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
                     return Err("the ledger could not be measured".to_owned());
                 }
             }
+            "log-cost" => logs::cost(&plan, &place)?,
+            "logs" => logs::questions(&plan, &place)?,
             other => return Err(format!("unknown benchmark {other}\n\n{HELP}")),
         }
     }
@@ -81,7 +93,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 }
 
 fn parse(arguments: &[String]) -> Result<Plan, String> {
-    let mut plan = Plan { what: Vec::new(), records: None, runs: 3 };
+    let mut plan = Plan { what: Vec::new(), records: None, runs: None };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -92,7 +104,7 @@ fn parse(arguments: &[String]) -> Result<Plan, String> {
         };
         match argument.as_str() {
             "--records" => plan.records = Some(number()?),
-            "--runs" => plan.runs = number()? as usize,
+            "--runs" => plan.runs = Some(number()? as usize),
             "--help" | "-h" => return Err(HELP.to_owned()),
             what => plan.what.push(what.to_owned()),
         }
@@ -129,6 +141,8 @@ fn build() -> Result<Place, String> {
         "make_records",
         "--example",
         "ledger",
+        "--example",
+        "extraction",
         "-p",
         "bobbin-engine",
         "-p",
