@@ -30,7 +30,7 @@ pub use checks::{Checked, Side};
 pub use keys::{Key, MOST_KEYS, Role};
 pub use loads::{Load, LoadedTable, PERIOD_DAYS, Rows};
 pub use notices::{Notice, NoticeKind, Telling};
-pub(crate) use slots::FOLLOWS;
+pub(crate) use slots::{FOLLOWS, OVERRUN};
 pub use slots::{Kept, SlotOutcome, SlotRow};
 pub use store::{Removed, Stored, Thing};
 

@@ -58,7 +58,10 @@ pub struct SlotRow {
     pub decided: Timestamp,
 }
 
-/// How the reason of a skipped slot ends where a job is to come as soon as the running one has ended.
+/// Why a slot is skipped while a job runs.
+pub(crate) const OVERRUN: &str = "the job before it was still running";
+
+/// How that goes on where a job is to follow.
 pub(crate) const FOLLOWS: &str = "; one follows as soon as that has ended";
 
 /// What is kept of a connection's schedule.
@@ -144,16 +147,17 @@ impl Ledger {
         let mut statement = self
             .sqlite
             .prepare(
-                "SELECT slot, outcome FROM slots
+                "SELECT slot, outcome FROM slots AS one
                  WHERE connection = ?1 AND job IS NULL
                  AND (outcome = 'started'
-                      OR outcome = 'skipped' AND substr(reason, -length(?2)) = ?2
-                      AND slot > (SELECT coalesce(max(slot), '') FROM slots
-                                  WHERE connection = ?1 AND outcome = 'started' AND job IS NOT NULL))
+                      OR outcome = 'skipped' AND reason = ?2 || ?3
+                      AND NOT EXISTS (SELECT 1 FROM slots WHERE connection = ?1 AND slot > one.slot
+                                      AND (outcome <> 'skipped' OR reason NOT IN (?2, ?2 || ?3))))
                  ORDER BY slot DESC",
             )
             .map_err(failed)?;
-        let mut rows = statement.query(params![connection.as_str(), FOLLOWS]).map_err(failed)?;
+        let mut rows =
+            statement.query(params![connection.as_str(), OVERRUN, FOLLOWS]).map_err(failed)?;
         let mut open = Vec::new();
         while let Some(row) = rows.next().map_err(failed)? {
             let slot = instant(&row.get::<_, String>(0).map_err(failed)?)?;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::control::{Question, Seen};
 use super::{Happening, Round, Scheduled, skipped};
-use crate::ledger::{SlotOutcome, SlotRow, Trigger};
+use crate::ledger::{OVERRUN, SlotOutcome, SlotRow, Trigger};
 use crate::timetable::Missed;
 
 /// A connection that is about to be scheduled.
@@ -181,15 +181,13 @@ impl Round<'_> {
                 continue;
             }
             let why = match followed {
-                false => "bobbin ended before its turn came",
-                true => {
-                    "the job before it was still running, and bobbin ended before one could follow"
-                }
+                false => "bobbin ended before its turn came".to_owned(),
+                true => format!("{OVERRUN}, and bobbin ended before one could follow"),
             };
             let (outcome, reason) = match (runs, followed) {
                 (true, _) => (SlotOutcome::Started, format!("late: {why}")),
-                (false, true) => (SlotOutcome::Skipped, why.to_owned()),
-                (false, false) => (SlotOutcome::Missed, why.to_owned()),
+                (false, true) => (SlotOutcome::Skipped, why),
+                (false, false) => (SlotOutcome::Missed, why),
             };
             let row = SlotRow { outcome, ..skipped(slot, reason, now) };
             self.ledger.decide(connection, &row)?;
@@ -223,8 +221,7 @@ impl Round<'_> {
             rows.push(skipped(slot, format!("{why} before its turn came"), now));
         }
         if let Some(slot) = self.timetable.owed(connection) {
-            let reason =
-                format!("the job before it was still running, and {why} before one could follow");
+            let reason = format!("{OVERRUN}, and {why} before one could follow");
             rows.push(skipped(slot, reason, now));
         }
         rows

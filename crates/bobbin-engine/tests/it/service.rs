@@ -356,11 +356,13 @@ fn slots_that_a_crash_left_open_are_closed_by_one_job() {
     const OVERRUN: &str = "the job before it was still running";
     const FOLLOWS: &str =
         "the job before it was still running; one follows as soon as that has ended";
+    const STOPPED: &str =
+        "the job before it was still running, and bobbin was stopped before one could follow";
     const TURN: &str = "bobbin ended before its turn came";
     const COULD: &str = "and bobbin ended before one could follow";
     // What the ledger holds, oldest first (with a job or not), and what becomes of it.
     type Rows = &'static [(SlotOutcome, &'static str, bool)];
-    let cases: [(Missed, Rows, Rows); 6] = [
+    let cases: [(Missed, Rows, Rows); 8] = [
         (
             Missed::RunOnce,
             &[(Started, "", false), (Skipped, OVERRUN, false)],
@@ -385,6 +387,18 @@ fn slots_that_a_crash_left_open_are_closed_by_one_job() {
             Missed::RunOnce,
             &[(Started, "", false), (Skipped, FOLLOWS, false)],
             &[(Gone, TURN, false), (Started, COULD, true)],
+        ),
+        // Both gave way to one that was taken back in order.
+        (
+            Missed::RunOnce,
+            &[(Started, "", true), (Skipped, FOLLOWS, false), (Skipped, STOPPED, false)],
+            &[(Started, "", true), (Skipped, FOLLOWS, false), (Skipped, STOPPED, false)],
+        ),
+        // It was to follow still, when others were not any more.
+        (
+            Missed::RunOnce,
+            &[(Started, "", true), (Skipped, FOLLOWS, false), (Skipped, OVERRUN, false)],
+            &[(Started, "", true), (Started, COULD, true), (Skipped, OVERRUN, false)],
         ),
         // It followed, and that is long ago.
         (

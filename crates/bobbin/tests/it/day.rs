@@ -232,6 +232,8 @@ struct Tally {
     kills: Vec<(Timestamp, u64)>,
     pauses: u64,
     mutations: u64,
+    /// Jobs that failed of DuckDB's own fault.
+    miscounted: u64,
     rows: u64,
     verdict: Verdict,
     /// What should not be.
@@ -661,6 +663,12 @@ impl Day {
             assert!(jobs.len() < 1000, "more than are listed");
             let (mut problems, mut counts) = (Vec::new(), BTreeMap::new());
             account(&self.due(line, &rows), &rows, &jobs, &mut problems, &mut counts);
+            // A kill leaves open at most one slot that waits and one whose job was to follow.
+            let ended = counts.iter().filter(|(what, _)| what.contains("bobbin ended"));
+            let ended: u64 = ended.map(|(_, count)| count).sum();
+            if ended > 2 * self.tally.kills.len() as u64 {
+                problems.push(format!("{ended} slots were left open by kills"));
+            }
             for (what, count) in counts {
                 *self.tally.slots.entry(what).or_default() += count;
             }
@@ -675,14 +683,18 @@ impl Day {
                         before.find(|at| at < kill) == Some(started)
                     })
                 };
+                // DuckDB 1.5.6 now and then loses count of its temporary files (duckdb issue 20561).
+                let report = job["report"].to_string();
+                let miscounted = report.contains("failed to offload") && report.contains(" PiB/");
+                self.tally.miscounted += u64::from(miscounted);
                 let fine = match status {
                     "complete" | "interrupted" => true,
                     "abrupt" => killed(),
-                    "failed" => !self.lives(name),
+                    "failed" => miscounted || !self.lives(name),
                     _ => false,
                 };
                 if !fine {
-                    problems.push(format!("a job of {started} is {status}: {}", job["report"]));
+                    problems.push(format!("a job of {started} is {status}: {report}"));
                 }
             }
             for problem in problems {
@@ -898,7 +910,7 @@ fn table(plan: &Plan, tally: &Tally) -> String {
     row("the slowest stop, s", format!("{:.1}", slowest_stop.as_secs_f64()));
     row("kills (SIGKILL)", kills.len().to_string());
     let running: Vec<String> = kills.iter().map(|(_, running)| running.to_string()).collect();
-    row("jobs under way when killed", running.join(", "));
+    row("jobs that ran or waited when it was killed", running.join(", "));
     row("pauses", pauses.to_string());
     row("rounds of changes in a source", mutations.to_string());
     for (what, count) in slots {
@@ -907,10 +919,66 @@ fn table(plan: &Plan, tally: &Tally) -> String {
     for (what, count) in jobs {
         row(&format!("jobs {what}"), count.to_string());
     }
+    row("of those that failed, because DuckDB lost count", tally.miscounted.to_string());
     row("rows compared", rows.to_string());
     row("rows lost, doubled, stale, invented", format!("{lost}, {doubled}, {stale}, {invented}"));
     row("wrong", tally.wrong.len().to_string());
     text
+}
+
+/// What is to be found is found.
+#[test]
+fn the_account_notices_what_is_wrong_with_a_slot() {
+    let at = |minute: i64| START.parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute);
+    let due: BTreeMap<Timestamp, bool> =
+        [(10, true), (20, true), (30, true), (40, false)].map(|(n, must)| (at(n), must)).into();
+    let row = |first: i64,
+               last: i64,
+               count: u64,
+               outcome: &str,
+               reason: Option<&str>,
+               job: Option<&str>| {
+        serde_json::json!({ "slot": {
+            "slot": at(first), "last": at(last), "count": count, "outcome": outcome,
+            "reason": reason, "job": job,
+        }})
+    };
+    let started = |minute, job| row(minute, minute, 1, "started", None, Some(job));
+    let follows = format!("{OVERRUN}; {FOLLOWS}");
+    let check = |rows: Vec<Value>, names: &[&str], problem: Option<&str>| {
+        let job = |name: &&str| serde_json::json!({ "job": name, "trigger": "schedule" });
+        let jobs: Vec<Value> = names.iter().map(job).collect();
+        let mut problems = Vec::new();
+        account(&due, &rows, &jobs, &mut problems, &mut BTreeMap::new());
+        match problem {
+            None => assert!(problems.is_empty(), "{problems:?}"),
+            Some(part) => {
+                assert!(problems.iter().any(|p| p.contains(part)), "{part}: {problems:?}")
+            }
+        }
+    };
+    let missed = |first, last, count| row(first, last, count, "missed", Some("away"), None);
+    let all = || vec![started(30, "b"), missed(20, 20, 1), started(10, "a")];
+    let with = |at: usize, row: Value| {
+        let mut rows = all();
+        rows[at] = row;
+        rows
+    };
+    check(all(), &["a", "b"], None);
+    check(vec![started(40, "c"), missed(10, 30, 3)], &["c"], None);
+    check(vec![missed(10, 30, 2)], &[], Some("and not 2"));
+    check(with(0, missed(40, 40, 1)), &["a"], Some("nothing is known"));
+    check(with(0, started(31, "b")), &["a", "b"], Some("0 to 0 slots were due"));
+    check(with(1, missed(20, 30, 2)), &["a", "b"], Some("twice"));
+    check(all(), &["a"], Some("another's, or none"));
+    check(with(1, started(20, "a")), &["a", "b"], Some("another's, or none"));
+    check(all(), &["a", "b", "c"], Some("no slot has job c"));
+    check(with(1, row(20, 20, 1, "started", None, None)), &["a", "b"], Some("does not say"));
+    check(with(1, row(20, 20, 1, "skipped", None, None)), &["a", "b"], Some("does not say"));
+    let promise = || row(20, 20, 1, "skipped", Some(&follows), None);
+    check(with(1, promise()), &["a", "b"], Some("no job followed"));
+    let late = row(30, 30, 1, "started", Some(&format!("late: {OVERRUN}")), Some("b"));
+    check(vec![late, promise(), started(10, "a")], &["a", "b"], None);
 }
 
 #[test]
