@@ -180,9 +180,10 @@ impl Round<'_> {
             if followed && !newest {
                 continue;
             }
-            let why = match followed {
-                false => "bobbin ended before its turn came".to_owned(),
-                true => format!("{OVERRUN}, and bobbin ended before one could follow"),
+            let why = if followed {
+                format!("{OVERRUN}, and bobbin ended before one could follow")
+            } else {
+                "bobbin ended before its turn came".to_owned()
             };
             let (outcome, reason) = match (runs, followed) {
                 (true, _) => (SlotOutcome::Started, format!("late: {why}")),
