@@ -3,6 +3,7 @@
 mod import;
 mod latency;
 mod load;
+mod logs;
 mod memory;
 mod process;
 mod throughput;
@@ -19,6 +20,8 @@ const HELP: &str = "cargo xtask bench [WHAT...] [--records N] [--runs N]
                load-postgres, load-duckdb, load-growth, load-memory: its parts
   import       records pushed with the Import API (--records, --runs)
   ledger       questions to a ledger of a million loads (--records), slots of 10,000 connections
+  log-cost     extraction with and without the job's log, in pairs (default: 7; --runs)
+  logs         the API of a running service with a million loads (--records) and 10 GB of logs
 
 Without WHAT: throughput, latency, memory.";
 
@@ -26,7 +29,14 @@ Without WHAT: throughput, latency, memory.";
 pub(crate) struct Plan {
     what: Vec<String>,
     records: Option<u64>,
-    runs: usize,
+    runs: Option<usize>,
+}
+
+impl Plan {
+    /// How often each thing is measured.
+    fn runs(&self) -> usize {
+        self.runs.unwrap_or(3)
+    }
 }
 
 /// Where the release programs and scratch files are.
@@ -76,6 +86,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
                     return Err("the ledger could not be measured".to_owned());
                 }
             }
+            "log-cost" => logs::cost(&plan, &place)?,
+            "logs" => logs::questions(&plan, &place)?,
             other => return Err(format!("unknown benchmark {other}\n\n{HELP}")),
         }
     }
@@ -84,7 +96,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 }
 
 fn parse(arguments: &[String]) -> Result<Plan, String> {
-    let mut plan = Plan { what: Vec::new(), records: None, runs: 3 };
+    let mut plan = Plan { what: Vec::new(), records: None, runs: None };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut number = || {
@@ -95,7 +107,7 @@ fn parse(arguments: &[String]) -> Result<Plan, String> {
         };
         match argument.as_str() {
             "--records" => plan.records = Some(number()?),
-            "--runs" => plan.runs = number()? as usize,
+            "--runs" => plan.runs = Some(number()? as usize),
             "--help" | "-h" => return Err(HELP.to_owned()),
             what => plan.what.push(what.to_owned()),
         }
@@ -132,6 +144,8 @@ fn build() -> Result<Place, String> {
         "make_records",
         "--example",
         "ledger",
+        "--example",
+        "extraction",
         "-p",
         "bobbin-engine",
         "-p",

@@ -2,6 +2,8 @@
 //!
 //! `ledger DIRECTORY LOADS`: makes a ledger of that many loads in 600 tables of 10 connections over 60
 //! days, with an hour's job each, then asks as the API does: opening it anew for each question.
+//! `ledger DIRECTORY LOADS LOG_BYTES` makes the same with a log of so many bytes for each job, and asks
+//! nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement may end at once")]
 
 use std::path::Path;
@@ -27,6 +29,9 @@ fn main() {
     let path = Path::new(&directory).join("ledger.sqlite");
     let now = Timestamp::now();
     fill(&path, loads, now);
+    if let Some(bytes) = arguments.next().and_then(|n| n.parse().ok()) {
+        return write_logs(Path::new(&directory), &path, bytes);
+    }
     let size = std::fs::metadata(&path).unwrap().len();
     println!("\nA ledger of {loads} loads and {} jobs ({} MB)\n", jobs(), size / 1_000_000);
     println!("| question | median ms | 99th percentile ms |\n| --- | ---: | ---: |");
@@ -114,6 +119,67 @@ fn fill(path: &Path, loads: usize, now: Timestamp) {
         )
         .unwrap();
     transaction.commit().unwrap();
+}
+
+/// A log for each job, of lines as a job writes them.
+fn write_logs(home: &Path, ledger: &Path, bytes: usize) {
+    let ledger = Ledger::open(ledger).unwrap();
+    for n in 0..CONNECTIONS {
+        let connection = ConnectionId::from(format!("connection_{n}"));
+        std::fs::create_dir_all(home.join("logs").join(connection.as_str())).unwrap();
+        for job in ledger.jobs(&connection, None, u32::MAX).unwrap() {
+            let path = bobbin_engine::job_log::path(home, &connection, &job.id);
+            std::fs::write(path, log(&job.id, &connection, job.started, bytes)).unwrap();
+        }
+    }
+}
+
+fn log(job: &JobId, connection: &ConnectionId, started: Timestamp, bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes + 1000);
+    let mut at = started;
+    let mut add = |text: &mut String, event: serde_json::Value| {
+        let mut event = event;
+        event["at"] = format!("{at:.3}").into();
+        text.push_str(&event.to_string());
+        text.push('\n');
+        at += SignedDuration::from_millis(41);
+    };
+    let begins = serde_json::json!({
+        "event": "job_started", "job": job, "connection": connection, "tap": "kustomer",
+        "destination": "duckdb", "version": "0.1.0",
+    });
+    add(&mut text, begins);
+    let mut number = 0;
+    while text.len() < bytes {
+        number += 1;
+        let table = format!("table_{}", number / 90 % TABLES);
+        let event = match number % 12 {
+            0 => serde_json::json!({
+                "event": "window", "stream": table, "from": "2026-05-01T00:00:00Z",
+                "to": "2026-05-01T01:00:00Z", "expected": 5200 + number, "received": 5200 + number,
+                "calls": 11, "verified": true,
+            }),
+            5 => serde_json::json!({
+                "event": "sealed", "segment": { "job": job, "number": number }, "stream": table,
+                "records": 5000, "bytes": 4_812_331 + number,
+            }),
+            6 => serde_json::json!({
+                "event": "loaded", "segment": { "job": job, "number": number }, "stream": table,
+                "rows": 5000, "rejected": 0,
+            }),
+            7 => serde_json::json!({
+                "event": "bookmark", "stream": table, "bookmark": "2026-05-01T01:00:00Z",
+            }),
+            _ => serde_json::json!({
+                "event": "call", "stream": table, "endpoint": "POST /v1/customers/search",
+                "status": 200, "seconds": 0.3, "usable": true,
+            }),
+        };
+        add(&mut text, event);
+    }
+    let ends = serde_json::json!({ "event": "job_ended", "outcome": "complete", "error": null });
+    add(&mut text, ends);
+    text
 }
 
 fn report(job: JobId, connection: ConnectionId, at: Timestamp) -> RunReport {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -121,6 +121,54 @@ pub fn open(home: &Path, connection: &ConnectionId, job: &JobId) -> Result<File>
         }
         _ => Error::io("cannot open the job's log", error).with("path", path.display()),
     })
+}
+
+/// Bytes of a log that are read at once from its end.
+const BLOCK: u64 = 64 << 10;
+
+/// The last lines of a log that are `wanted`, at most so many, oldest first; no more of it is read than
+/// they need. `wanted` gives what is kept of a line. Then `log` stands where the last whole line ends.
+pub fn last_lines<T>(
+    log: &mut File,
+    most: usize,
+    mut wanted: impl FnMut(&str) -> Option<T>,
+) -> Result<Vec<T>> {
+    let failed = |error| Error::io("cannot read the job's log", error);
+    let mut start = log.seek(SeekFrom::End(0)).map_err(failed)?;
+    let mut found = Vec::new();
+    // Bytes from `start` on that belong to a line whose beginning is not known yet.
+    let mut open: Vec<u8> = Vec::new();
+    let mut end = None;
+    while start > 0 && found.len() < most {
+        let length = start.min(BLOCK);
+        start -= length;
+        let mut block = Vec::new();
+        log.seek(SeekFrom::Start(start)).map_err(failed)?;
+        (&*log).take(length).read_to_end(&mut block).map_err(failed)?;
+        block.append(&mut open);
+        if end.is_none() {
+            // What follows the last line's end is still being written.
+            let Some(last) = block.iter().rposition(|byte| *byte == b'\n') else {
+                open = block;
+                continue;
+            };
+            block.truncate(last + 1);
+            end = Some(start + last as u64 + 1);
+        }
+        let whole = match block.iter().position(|byte| *byte == b'\n') {
+            _ if start == 0 => 0,
+            Some(first) => first + 1,
+            None => block.len(),
+        };
+        let lines = block[whole..].split_inclusive(|byte| *byte == b'\n').rev();
+        let lines = lines.filter_map(|line| wanted(str::from_utf8(line).ok()?.trim_end()));
+        found.extend(lines.take(most - found.len()));
+        block.truncate(whole);
+        open = block;
+    }
+    log.seek(SeekFrom::Start(end.unwrap_or(0))).map_err(failed)?;
+    found.reverse();
+    Ok(found)
 }
 
 /// Deletes logs of jobs that began too long ago; what cannot be deleted stays.
@@ -266,8 +314,43 @@ fn told(event: &Value) -> Option<(&'static str, &'static str, String)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_lines_are_those_at_the_end_of_the_whole_log() {
+        let long = "x".repeat(2 * BLOCK as usize);
+        let many: Vec<String> = (0..30_000).map(|n| format!("line {n}")).collect();
+        let many = format!("{}\n", many.join("\n"));
+        let texts = [
+            "",
+            "no end",
+            "\n",
+            "a\nb\nc\n",
+            "a\nb\nis being written",
+            &many,
+            &format!("{many}{many}half"),
+        ];
+        let longs = [format!("{long}\n{long}\nb\n{long}"), format!("a\n{long}\n"), long.clone()];
+        for text in texts.iter().copied().chain(longs.iter().map(String::as_str)) {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let whole = text.rfind('\n').map_or(0, |at| at + 1);
+            for most in [0, 1, 2, 7000, 100_000] {
+                let even = |line: &str| !line.ends_with(['1', '3', '5', '7', '9']);
+                for wanted in [&even as &dyn Fn(&str) -> bool, &|_: &str| true] {
+                    let keep = |line: &str| wanted(line).then(|| line.to_owned());
+                    let told = last_lines(&mut file, most, keep).unwrap();
+                    let mut lines: Vec<_> = text[..whole].lines().filter_map(keep).collect();
+                    lines.drain(..lines.len().saturating_sub(most));
+                    assert!(told == lines, "the last {most} of {} bytes", text.len());
+                    let place = file.stream_position().unwrap();
+                    assert_eq!(place, if most == 0 { 0 } else { whole as u64 });
+                }
+            }
+        }
+    }
 
     #[test]
     fn f53_lines_have_stitchs_form() {

@@ -38,6 +38,7 @@ pub use loads::{Load, LoadedTable, PERIOD_DAYS, Rows};
 pub use notices::{Notice, NoticeKind, Telling};
 pub use replies::Reply;
 pub use sessions::{Owner, SESSION_IDLE, SESSION_LIFE, Session};
+pub(crate) use slots::{FOLLOWS, OVERRUN};
 pub use slots::{Kept, SlotOutcome, SlotRow};
 pub use store::{Removed, Stored, Thing};
 pub use tokens::{MOST_TOKENS, Token};

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::Engine;
 use crate::habit;
-use crate::ledger::{Ledger, NoticeKind, SlotOutcome, SlotRow, Trigger};
+use crate::ledger::{FOLLOWS, Ledger, NoticeKind, OVERRUN, SlotOutcome, SlotRow, Trigger};
 use crate::report::RunReport;
 use crate::spool::Spool;
 use crate::timetable::{Decision, Late, Missed, Overlap, Plan, Timetable};
@@ -317,9 +317,9 @@ impl Round<'_> {
                 (connection, row(slot, slot, 1, SlotOutcome::Started, reason))
             }
             Decision::Skipped { connection, slot, owed } => {
-                let mut reason = "the job before it was still running".to_owned();
+                let mut reason = OVERRUN.to_owned();
                 if owed {
-                    reason.push_str("; one follows as soon as that has ended");
+                    reason.push_str(FOLLOWS);
                 }
                 (connection, row(slot, slot, 1, SlotOutcome::Skipped, Some(reason)))
             }
@@ -474,9 +474,8 @@ impl Round<'_> {
     fn skip_the_rest(&mut self) -> Result<()> {
         let now = self.service.clock.now();
         for (connection, slot) in self.timetable.take_owed() {
-            let reason = "the job before it was still running, and bobbin was stopped before one \
-                          could follow";
-            self.ledger.decide(&connection, &skipped(slot, reason.to_owned(), now))?;
+            let reason = format!("{OVERRUN}, and bobbin was stopped before one could follow");
+            self.ledger.decide(&connection, &skipped(slot, reason, now))?;
         }
         for (connection, trigger) in std::mem::take(&mut self.waiting) {
             let Trigger::Slot(slot) = trigger else {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::clock::SystemClock;
 use bobbin_core::id::StreamName;
 use bobbin_core::report::JobLog;
 use bobbin_core::tap::Context;
@@ -14,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::config::Connection;
 use crate::registry;
+use crate::time::Wall;
 
 /// A part of some tables to be read again, whose bookmarks stay where they are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,7 +89,7 @@ pub(crate) fn run(
     let selection = connection.chosen()?;
     let mut tap = registry::tap_of(connection, engine.home())?;
     let destination = registry::destination(&connection.destination, engine.home(), log.clone())?;
-    let cx = Context { clock: &SystemClock, cancel, log: &**log };
+    let cx = Context { clock: &Wall, cancel, log: &**log };
     engine.run(
         cx,
         RunRequest {

@@ -15,6 +15,7 @@ mod progress;
 mod registry;
 mod remote;
 mod served;
+mod time;
 mod verify;
 
 use std::process::ExitCode;
@@ -38,6 +39,13 @@ fn main() -> ExitCode {
             "error: BOBBIN_CRASH_AT names no crash point; there are: {}",
             bobbin_core::crash::POINTS.join(", ")
         );
+        return ExitCode::from(exit::CONFIG);
+    }
+    if cfg!(debug_assertions)
+        && let Ok(order) = std::env::var("BOBBIN_TEST_CLOCK")
+        && !time::rehearse(&order)
+    {
+        eprintln!("error: BOBBIN_TEST_CLOCK is not `SHOWN AT FACTOR`: two instants and a number");
         return ExitCode::from(exit::CONFIG);
     }
     let arguments = cli::Arguments::parse();

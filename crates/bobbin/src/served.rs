@@ -28,7 +28,7 @@ use serde_json::{Map, Value};
 use crate::config::{Config, Connection, Managed};
 use crate::job::Backfill;
 use crate::out::eprintln;
-use crate::{job, registry};
+use crate::{job, registry, time};
 
 /// Makes each job's tap and destination out of the file, as it was last applied.
 pub(crate) struct Served {
@@ -308,7 +308,7 @@ fn differences(old: &Config, new: &Config) -> Vec<Difference> {
 
 /// Tells whoever reads the service's log of what went wrong beside everything.
 fn warn(error: &Error) {
-    let now = Timestamp::now();
+    let now = time::now();
     eprintln!("{now:.0} warning: {}", error.report().replace('\n', "\n  "));
 }
 
@@ -324,7 +324,7 @@ impl JobLog for Warnings {
         {
             let stream = stream.map_or_else(String::new, |stream| format!("{stream}: "));
             let word = if level == Level::Error { "error" } else { "warning" };
-            let now = Timestamp::now();
+            let now = time::now();
             eprintln!("{now:.0} {}: {word}: {stream}{message}", self.connection);
         }
     }

@@ -27,7 +27,8 @@ pub(super) fn run(plan: &Plan, place: &Place) -> Result<(), String> {
     let mut rates = Vec::new();
     let mut bytes = 0;
     let mut arrivals = Vec::new();
-    for run in 0..plan.runs {
+    let runs = plan.runs.unwrap_or(3);
+    for run in 0..runs {
         let scratch = place.fresh(&format!("import{run}"))?;
         let bodies = bodies(records);
         bytes = bodies.iter().flatten().map(|body| body.len() as u64).sum();
@@ -58,7 +59,7 @@ pub(super) fn run(plan: &Plan, place: &Place) -> Result<(), String> {
     println!(
         "\nImport API, {records} records of {} bytes in requests of {BATCH} from {CLIENTS} clients, medians of {}\n",
         bytes / records,
-        plan.runs
+        runs
     );
     println!(
         "accepted and durable   {rate:>10.0} records/s   {:>6.1} MB/s",

@@ -23,7 +23,7 @@ const STEP: u64 = 10;
 /// All parts, or the one that `what` names.
 pub(super) fn run(plan: &Plan, place: &Place, what: &str) -> Result<(), String> {
     let records = plan.records.unwrap_or(300_000);
-    let bench = Bench { place, runs: plan.runs, records, files: place.fresh("load")? };
+    let bench = Bench { place, runs: plan.runs(), records, files: place.fresh("load")? };
     let part = |name: &str| what == "load" || what == format!("load-{name}");
     if part("postgres") || part("duckdb") {
         bench.prepare()?;

@@ -32,7 +32,7 @@ pub(super) fn run(plan: &Plan, place: &Place) -> Result<(), String> {
     let megabytes = saved["bytes"].as_f64().unwrap_or(0.0) / 1e6;
     println!(
         "\n{records:.0} records, {megabytes:.0} MB, {} runs of each in turn; medians\n",
-        plan.runs
+        plan.runs()
     );
 
     let tap_config = scratch.join("tap.json");
@@ -48,7 +48,7 @@ pub(super) fn run(plan: &Plan, place: &Place) -> Result<(), String> {
     let mut floor = Vec::new();
     let mut tap = Vec::new();
     let mut whole = Vec::new();
-    for n in 0..plan.runs {
+    for n in 0..plan.runs() {
         download.push(measure(
             Command::new(place.example("download")).args([&simulator.url, TOKEN]).args(contexts),
             true,

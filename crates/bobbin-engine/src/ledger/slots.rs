@@ -58,6 +58,12 @@ pub struct SlotRow {
     pub decided: Timestamp,
 }
 
+/// Why a slot is skipped while a job runs.
+pub(crate) const OVERRUN: &str = "the job before it was still running";
+
+/// How that goes on where a job is to follow.
+pub(crate) const FOLLOWS: &str = "; one follows as soon as that has ended";
+
 /// What is kept of a connection's schedule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kept {
@@ -131,13 +137,33 @@ impl Ledger {
         Ok(())
     }
 
-    /// The newest slot of a connection, where its job was to start and never began: the process died
-    /// before.
-    pub fn unstarted(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
-        let newest = self.slots(connection, 1)?.into_iter().next();
-        let unstarted =
-            newest.filter(|row| row.outcome == SlotOutcome::Started && row.job.is_none());
-        Ok(unstarted.map(|row| row.slot))
+    /// The slots of a connection that were left open because the process died, newest first: their
+    /// jobs were to start and never began, or were to follow one that was running.
+    pub(crate) fn left_open(
+        &self,
+        connection: &ConnectionId,
+    ) -> Result<Vec<(Timestamp, SlotOutcome)>> {
+        let failed = |error| self.error("cannot read the slots", error);
+        let mut statement = self
+            .sqlite
+            .prepare(
+                "SELECT slot, outcome FROM slots AS one
+                 WHERE connection = ?1 AND job IS NULL
+                 AND (outcome = 'started'
+                      OR outcome = 'skipped' AND reason = ?2 || ?3
+                      AND NOT EXISTS (SELECT 1 FROM slots WHERE connection = ?1 AND slot > one.slot
+                                      AND (outcome <> 'skipped' OR reason NOT IN (?2, ?2 || ?3))))
+                 ORDER BY slot DESC",
+            )
+            .map_err(failed)?;
+        let mut rows =
+            statement.query(params![connection.as_str(), OVERRUN, FOLLOWS]).map_err(failed)?;
+        let mut open = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let slot = instant(&row.get::<_, String>(0).map_err(failed)?)?;
+            open.push((slot, SlotOutcome::of(&row.get::<_, String>(1).map_err(failed)?)));
+        }
+        Ok(open)
     }
 
     /// When the connection's first job was due, if it is known.

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::control::{Question, Seen};
 use super::{Happening, Round, Scheduled, skipped};
 use crate::engine::job_id;
-use crate::ledger::{SlotOutcome, SlotRow, Trigger};
+use crate::ledger::{OVERRUN, SlotOutcome, SlotRow, Trigger};
 use crate::timetable::Missed;
 
 /// A connection that is about to be scheduled.
@@ -18,8 +18,8 @@ pub(super) struct Planned {
     scheduled: Scheduled,
     base: Timestamp,
     decided: Timestamp,
-    /// A slot whose job never began, and whether one does now.
-    made_up: Option<(SlotRow, bool)>,
+    /// Slots that were left open, and whether a job starts for one now.
+    made_up: Vec<(SlotRow, bool)>,
 }
 
 impl Round<'_> {
@@ -163,33 +163,42 @@ impl Round<'_> {
         let kept = self.ledger.schedule(connection, now)?;
         let scheduled = Scheduled { paused: scheduled.paused || kept.paused, ..scheduled.clone() };
         let mut planned =
-            Planned { scheduled, base: kept.base, decided: kept.decided, made_up: None };
+            Planned { scheduled, base: kept.base, decided: kept.decided, made_up: Vec::new() };
         if self.scheduled.contains_key(connection) {
             planned.decided = kept.decided.max(self.ticked);
-        } else if !self.running.contains_key(connection)
-            && let Some(slot) = self.ledger.unstarted(connection)?
-        {
-            planned.made_up = Some(self.make_up(&planned.scheduled, slot, now)?);
+        } else if !self.running.contains_key(connection) {
+            planned.made_up = self.make_up(&planned.scheduled, now)?;
         }
         Ok(planned)
     }
 
-    /// A slot whose job never began, because the process died before.
-    fn make_up(
-        &self,
-        scheduled: &Scheduled,
-        slot: Timestamp,
-        now: Timestamp,
-    ) -> Result<(SlotRow, bool)> {
-        let runs = scheduled.missed == Missed::RunOnce && !scheduled.paused;
-        let (outcome, reason) = if runs {
-            (SlotOutcome::Started, "late: bobbin ended before its turn came")
-        } else {
-            (SlotOutcome::Missed, "bobbin ended before its turn came")
-        };
-        let row = SlotRow { outcome, ..skipped(slot, reason.to_owned(), now) };
-        self.ledger.decide(&scheduled.connection, &row)?;
-        Ok((row, runs))
+    /// Slots whose jobs never began, because the process died before: one job makes up for all.
+    fn make_up(&self, scheduled: &Scheduled, now: Timestamp) -> Result<Vec<(SlotRow, bool)>> {
+        let connection = &scheduled.connection;
+        let mut made_up = Vec::new();
+        for (slot, was) in self.ledger.left_open(connection)? {
+            let newest = made_up.is_empty();
+            let runs = newest && scheduled.missed == Missed::RunOnce && !scheduled.paused;
+            let followed = was == SlotOutcome::Skipped;
+            // One that was to follow and is not the newest gave way to that.
+            if followed && !newest {
+                continue;
+            }
+            let why = if followed {
+                format!("{OVERRUN}, and bobbin ended before one could follow")
+            } else {
+                "bobbin ended before its turn came".to_owned()
+            };
+            let (outcome, reason) = match (runs, followed) {
+                (true, _) => (SlotOutcome::Started, format!("late: {why}")),
+                (false, true) => (SlotOutcome::Skipped, why),
+                (false, false) => (SlotOutcome::Missed, why),
+            };
+            let row = SlotRow { outcome, ..skipped(slot, reason, now) };
+            self.ledger.decide(connection, &row)?;
+            made_up.push((row, runs));
+        }
+        Ok(made_up)
     }
 
     /// Schedules a connection.
@@ -200,7 +209,7 @@ impl Round<'_> {
         if self.running.contains_key(&connection) {
             self.timetable.began(&connection);
         }
-        if let Some((row, runs)) = made_up {
+        for (row, runs) in made_up {
             self.service.watcher.happened(now, &connection, Happening::Slot(&row));
             if runs {
                 self.timetable.began(&connection);
@@ -217,8 +226,7 @@ impl Round<'_> {
             rows.push(skipped(slot, format!("{why} before its turn came"), now));
         }
         if let Some(slot) = self.timetable.owed(connection) {
-            let reason =
-                format!("the job before it was still running, and {why} before one could follow");
+            let reason = format!("{OVERRUN}, and {why} before one could follow");
             rows.push(skipped(slot, reason, now));
         }
         rows

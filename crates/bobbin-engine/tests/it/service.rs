@@ -351,6 +351,103 @@ fn a_slot_whose_job_never_began_is_made_up_for() {
     }
 }
 
+/// As after a crash in the midst of overruns: whoever was told that a job comes gets one, or a word why not.
+#[test]
+fn slots_that_a_crash_left_open_are_closed_by_one_job() {
+    use SlotOutcome::{Missed as Gone, Skipped, Started};
+    const OVERRUN: &str = "the job before it was still running";
+    const FOLLOWS: &str =
+        "the job before it was still running; one follows as soon as that has ended";
+    const STOPPED: &str =
+        "the job before it was still running, and bobbin was stopped before one could follow";
+    const TURN: &str = "bobbin ended before its turn came";
+    const COULD: &str = "and bobbin ended before one could follow";
+    // What the ledger holds, oldest first (with a job or not), and what becomes of it.
+    type Rows = &'static [(SlotOutcome, &'static str, bool)];
+    let cases: [(Missed, Rows, Rows); 8] = [
+        (
+            Missed::RunOnce,
+            &[(Started, "", false), (Skipped, OVERRUN, false)],
+            &[(Started, TURN, true), (Skipped, OVERRUN, false)],
+        ),
+        (
+            Missed::Skip,
+            &[(Started, "", false), (Skipped, OVERRUN, false)],
+            &[(Gone, TURN, false), (Skipped, OVERRUN, false)],
+        ),
+        (
+            Missed::RunOnce,
+            &[(Started, "", true), (Skipped, FOLLOWS, false), (Skipped, FOLLOWS, false)],
+            &[(Started, "", true), (Skipped, FOLLOWS, false), (Started, COULD, true)],
+        ),
+        (
+            Missed::Skip,
+            &[(Started, "", true), (Skipped, FOLLOWS, false)],
+            &[(Started, "", true), (Skipped, COULD, false)],
+        ),
+        (
+            Missed::RunOnce,
+            &[(Started, "", false), (Skipped, FOLLOWS, false)],
+            &[(Gone, TURN, false), (Started, COULD, true)],
+        ),
+        // Both gave way to one that was taken back in order.
+        (
+            Missed::RunOnce,
+            &[(Started, "", true), (Skipped, FOLLOWS, false), (Skipped, STOPPED, false)],
+            &[(Started, "", true), (Skipped, FOLLOWS, false), (Skipped, STOPPED, false)],
+        ),
+        // It was to follow still, when others were not any more.
+        (
+            Missed::RunOnce,
+            &[(Started, "", true), (Skipped, FOLLOWS, false), (Skipped, OVERRUN, false)],
+            &[(Started, "", true), (Started, COULD, true), (Skipped, OVERRUN, false)],
+        ),
+        // It followed, and that is long ago.
+        (
+            Missed::RunOnce,
+            &[(Skipped, FOLLOWS, false), (Started, "late", true)],
+            &[(Skipped, FOLLOWS, false), (Started, "late", true)],
+        ),
+    ];
+    for (missed, before, after) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Arc::new(FastClock::new(start(), 1));
+        let scheduled = [Scheduled { missed, ..scheduled("open", every(1440), Overlap::Skip) }];
+        let (service, runner, _) = served(&directory, &clock, "open", |_| 0);
+        let open: ConnectionId = "open".into();
+        let ledger = service.engine.ledger().unwrap();
+        let base = ledger.schedule(&open, clock.now()).unwrap().base;
+        ledger.settle(clock.now()).unwrap();
+        for ((outcome, reason, job), n) in before.iter().zip(1..) {
+            let slot = base + jiff::SignedDuration::from_hours(n - 9);
+            let reason = (!reason.is_empty()).then(|| (*reason).to_owned());
+            let (last, count, decided) = (slot, 1, slot);
+            let row = SlotRow { slot, last, count, outcome: *outcome, reason, job: None, decided };
+            ledger.decide(&open, &row).unwrap();
+            if *job {
+                let id = format!("job_{n}");
+                ledger.begin(&id.as_str().into(), &open, slot, Trigger::Slot(slot), false).unwrap();
+            }
+        }
+        let jobs = after.iter().zip(before).filter(|(after, before)| after.2 != before.2).count();
+        while_served(&service, &scheduled, |control| {
+            let idle =
+                |seen: &bobbin_engine::service::Seen| seen.running_since.is_none() && !seen.waiting;
+            let began = || runner.began.lock().unwrap().len();
+            until("done", &|| began() == jobs && idle(&control.look().unwrap()[0]));
+        })
+        .unwrap();
+        let mut rows = ledger.slots(&open, 10).unwrap();
+        rows.reverse();
+        assert_eq!(rows.len(), after.len(), "{rows:?}");
+        for (row, (outcome, reason, job)) in rows.iter().zip(after) {
+            let told = row.reason.as_deref().unwrap_or_default();
+            let same = (row.outcome, row.job.is_some()) == (*outcome, *job);
+            assert!(same && told.contains(reason), "{missed:?} {before:?}: {rows:?}");
+        }
+    }
+}
+
 #[test]
 fn f08_f26_f27_f28_a_running_service_runs_stops_and_pauses_when_asked() {
     let directory = tempfile::tempdir().unwrap();

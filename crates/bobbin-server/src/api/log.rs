@@ -29,6 +29,9 @@ use crate::problem::Problem;
 /// Bytes of text that are sent at once.
 const CHUNK: usize = 64 << 10;
 
+/// The most lines that are given from a log's end.
+const MOST_LAST: usize = 10_000;
+
 /// How often a log that goes on is looked at.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -45,6 +48,8 @@ pub(super) struct LogQuery {
     format: Option<String>,
     /// Only lines that hold this text.
     search: Option<String>,
+    /// Only the last so many of them, and what comes then.
+    last: Option<usize>,
     /// Without lines of level DEBUG.
     #[serde(default)]
     brief: bool,
@@ -84,8 +89,11 @@ pub(super) async fn log(
     let cursor = asked(api, move |api| {
         let (connection, job) = (known(api, &connection)?, JobId::from(job.as_str()));
         let file = job_log::open(engine.home(), &connection, &job)?;
-        let lines = BufReader::new(file);
-        Ok(Cursor { engine, connection, job, lines, partial: String::new(), query, form })
+        let (lines, partial) = (BufReader::new(file), String::new());
+        let last = None;
+        let mut cursor = Cursor { engine, connection, job, lines, partial, last, query, form };
+        cursor.skip()?;
+        Ok(cursor)
     });
     let cursor = cursor.await?;
     let (kind, extension) = match form {
@@ -172,20 +180,37 @@ struct Cursor {
     lines: BufReader<File>,
     /// A line that is still being written.
     partial: String,
+    /// Lines from the end, which come first.
+    last: Option<String>,
     query: LogQuery,
     form: Form,
 }
 
 impl Cursor {
+    /// Goes to the end, if only the last lines are wanted.
+    fn skip(&mut self) -> Result<()> {
+        let Some(most) = self.query.last else { return Ok(()) };
+        let mut file = self.lines.get_ref().try_clone().map_err(failed)?;
+        let most = most.clamp(1, MOST_LAST);
+        let lines = job_log::last_lines(&mut file, most, |object| {
+            let mut text = String::new();
+            self.show(object, &mut text);
+            (!text.is_empty()).then_some(text)
+        })?;
+        // Both names of the file stand at the same place.
+        self.last = Some(lines.concat());
+        Ok(())
+    }
+
     /// The next lines, as they are shown; nothing at the end of what is written by now.
     fn read(&mut self) -> Result<Option<String>> {
+        if let Some(last) = self.last.take() {
+            return Ok(Some(last));
+        }
         let mut text = String::new();
         let mut bytes = 0;
         while bytes < CHUNK {
-            let read = self
-                .lines
-                .read_line(&mut self.partial)
-                .map_err(|error| Error::io("cannot read the job's log", error))?;
+            let read = self.lines.read_line(&mut self.partial).map_err(failed)?;
             if read == 0 || !self.partial.ends_with('\n') {
                 return Ok((bytes > 0).then_some(text));
             }
@@ -219,6 +244,10 @@ impl Cursor {
         let job = self.engine.ledger().and_then(|ledger| ledger.job(&self.connection, &self.job));
         job.is_ok_and(|job| job.is_none_or(|job| job.ended))
     }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::io("cannot read the job's log", error)
 }
 
 /// What was sent, as a body.

@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bobbin_core::clock::SystemClock;
 use bobbin_core::{Error, Result};
 use bobbin_engine::ledger::Trigger;
 use bobbin_engine::{Outcome, RunReport};
@@ -15,6 +14,7 @@ use super::{Format, Session, Stop};
 use crate::config::Config;
 use crate::out::{eprintln, print, println};
 use crate::progress::Progress;
+use crate::time::Wall;
 use crate::{exit, job, print};
 
 /// Replicate once
@@ -72,7 +72,7 @@ fn tell(config: &Config, stop: &Stop, report: &RunReport) {
         return;
     }
     match config.notifier() {
-        Ok(notifier) => notifier.finish(&SystemClock, &stop.cancel, &warn, PATIENCE),
+        Ok(notifier) => notifier.finish(&Wall, &stop.cancel, &warn, PATIENCE),
         Err(error) => warn(&error),
     }
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::clock::SystemClock;
 use bobbin_core::id::ConnectionId;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
@@ -21,7 +20,8 @@ use super::{Format, Session, Stop};
 use crate::out::{eprintln, println};
 use crate::remote::Announced;
 use crate::served::{Served, scheduled};
-use crate::{exit, print, remote};
+use crate::time::Wall;
+use crate::{exit, print, remote, time};
 
 /// How often what has waited too long is looked for.
 const HOUSEKEEPING: Duration = Duration::from_hours(1);
@@ -82,7 +82,7 @@ impl Serve {
         });
         let service = Service {
             engine,
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(Wall),
             runner: served.clone(),
             watcher: watcher.clone(),
             most_jobs: self.jobs,
@@ -99,7 +99,7 @@ impl Serve {
                         served.erase_what_waited();
                     }
                     served.load_what_was_pushed();
-                    served.notifier().turn(&SystemClock, &over, &untold);
+                    served.notifier().turn(&Wall, &over, &untold);
                 }
             });
             let ended = service.run(&scheduled, inbox, &stop.cancel);
@@ -159,7 +159,7 @@ fn broken(((thing, name), reason): (&(Thing, String), &String)) -> String {
 
 /// What could not be done beside everything else: somebody told, something written down.
 fn untold(error: &Error) {
-    let now = Timestamp::now();
+    let now = time::now();
     eprintln!("{now:.0} warning: {}", error.report().replace('\n', "\n  "));
 }
 
@@ -208,11 +208,11 @@ impl Shown {
             let announced = remote::announce(self.engine.home(), address)?;
             *self.announced.lock().unwrap_or_else(PoisonError::into_inner) = Some(announced);
         }
-        self.engine.ledger()?.abandon_checks(Timestamp::now())
+        self.engine.ledger()?.abandon_checks(time::now())
     }
 
     fn say(&self, at: Option<Timestamp>, line: &str, object: Value) {
-        let at = at.unwrap_or_else(Timestamp::now);
+        let at = at.unwrap_or_else(time::now);
         let mut object = object;
         object["ts"] = at.to_string().into();
         self.events.send(&object);
@@ -226,7 +226,7 @@ impl Shown {
 impl Watcher for Shown {
     fn began(&self) {
         if let Err(error) = self.take_over() {
-            self.warned(Timestamp::now(), None, &error);
+            self.warned(time::now(), None, &error);
         }
         let object = json!({ "event": "serving", "connections": self.names, "api": self.address });
         self.say(None, &self.greeting(), object);

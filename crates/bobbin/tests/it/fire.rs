@@ -41,17 +41,17 @@ enum Blow {
 
 /// What comparing a replica with the oracle found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Verdict {
-    lost: u64,
-    doubled: u64,
-    stale: u64,
-    invented: u64,
+pub(crate) struct Verdict {
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) stale: u64,
+    pub(crate) invented: u64,
     /// Rows whose values differ from those of a replica that was left in peace.
-    altered: u64,
+    pub(crate) altered: u64,
 }
 
 impl Verdict {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.lost += other.lost;
         self.doubled += other.doubled;
         self.stale += other.stale;
@@ -344,7 +344,10 @@ fn duckdb_rows(desk: &Desk, table: &str) -> Option<Vec<(String, i64)>> {
 }
 
 /// Compares every table with the oracle.
-fn compare(sim: &Running, mut rows: impl FnMut(&str) -> Option<Vec<(String, i64)>>) -> Verdict {
+pub(crate) fn compare(
+    sim: &Running,
+    mut rows: impl FnMut(&str) -> Option<Vec<(String, i64)>>,
+) -> Verdict {
     let mut verdict = Verdict::default();
     for (table, stream) in TABLES {
         let mut found: HashMap<String, i64> = HashMap::new();

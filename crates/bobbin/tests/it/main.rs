@@ -4,6 +4,7 @@
 mod api;
 mod calm;
 mod connecting;
+mod day;
 mod fire;
 mod foreign;
 mod grants;

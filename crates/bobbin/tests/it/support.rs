@@ -63,7 +63,13 @@ impl Desk {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bobbin"));
         command.current_dir(self.directory.path()).args(arguments);
-        for name in ["KUSTOMER_API_TOKEN", "BOBBIN_CONFIG", "BOBBIN_HOME", "BOBBIN_CRASH_AT"] {
+        for name in [
+            "KUSTOMER_API_TOKEN",
+            "BOBBIN_CONFIG",
+            "BOBBIN_HOME",
+            "BOBBIN_CRASH_AT",
+            "BOBBIN_TEST_CLOCK",
+        ] {
             command.env_remove(name);
         }
         command
