@@ -5,7 +5,8 @@ use std::path::Path;
 use bobbin_core::{Error, Result};
 use bobbin_server::{Change, Difference};
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::{Format, Session};
 use crate::exit;
@@ -32,45 +33,63 @@ impl Apply {
     pub(super) fn run(&self, session: &Session) -> Result<u8> {
         let config = session.config()?;
         let remote = Remote::need(&config.home)?;
-        let mut answer = remote.ask("GET", "/api/v1/apply")?;
+        let mut compared = Compared::ask(&remote, "GET")?;
         let meant = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
-        if answer["file"].as_str().is_some_and(|file| Path::new(file) != meant) {
+        if Path::new(&compared.file) != meant {
             return Err(Error::config("the service runs by another file")
-                .with("file", answer["file"].as_str().unwrap_or_default())
+                .with("file", compared.file)
                 .with("given", meant.display())
                 .hint("name that one with --config, or start the service with this one"));
         }
         if !self.dry_run {
-            answer = remote.ask("POST", "/api/v1/apply")?;
+            compared = Compared::ask(&remote, "POST")?;
         }
-        let settings: Vec<&str> =
-            answer["settings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let differences: Vec<Difference> =
-            serde_json::from_value(answer["data"].clone()).map_err(|error| {
-                Error::bug("the service's answer is not understood").caused_by(error)
-            })?;
         if session.format == Format::Json {
-            for difference in differences {
+            for difference in compared.data {
                 println!("{}", json!(difference));
             }
-            for setting in settings {
+            for setting in compared.settings {
                 println!("{}", json!({ "setting": setting, "change": "changed" }));
             }
             return Ok(exit::OK);
         }
-        if differences.is_empty() && settings.is_empty() {
+        let lines = compared.lines();
+        if lines.is_empty() {
             println!("the service runs as the file says");
         }
-        for difference in &differences {
-            println!("{}", line(difference));
+        for line in &lines {
+            println!("{line}");
         }
-        if !settings.is_empty() {
-            println!("~ for all connections: {}", settings.join(", "));
-        }
-        if self.dry_run && !(differences.is_empty() && settings.is_empty()) {
+        if self.dry_run && !lines.is_empty() {
             println!("nothing was changed; bobbin apply makes it so");
         }
         Ok(exit::OK)
+    }
+}
+
+/// How the file differs from what the service runs.
+#[derive(Deserialize)]
+pub(super) struct Compared {
+    data: Vec<Difference>,
+    settings: Vec<String>,
+    file: String,
+}
+
+impl Compared {
+    /// Asks a running service; `POST` also lets it go on as the file says.
+    pub(super) fn ask(remote: &Remote, method: &str) -> Result<Self> {
+        let answer = remote.ask(method, "/api/v1/apply")?;
+        serde_json::from_value(answer)
+            .map_err(|error| Error::bug("the service's answer is not understood").caused_by(error))
+    }
+
+    /// A line for each.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.data.iter().map(line).collect();
+        if !self.settings.is_empty() {
+            lines.push(format!("~ for all connections: {}", self.settings.join(", ")));
+        }
+        lines
     }
 }
 

@@ -11,9 +11,11 @@ use bobbin_core::tap::{Context, Discovery};
 use bobbin_core::{Error, Result};
 use clap::Args;
 
+use super::apply::Compared;
 use super::{Format, Session, Stop};
 use crate::out::println;
 use crate::progress::Progress;
+use crate::remote::Remote;
 use crate::{exit, print, registry};
 
 /// Show what a run would change in the destination; change nothing
@@ -76,6 +78,19 @@ impl Plan {
                 }
             }
             Format::Text => {
+                // What runs by schedule may go by an older file still.
+                let running = Remote::find(&config.home);
+                let compared = running.map(|remote| Compared::ask(&remote, "GET")).transpose()?;
+                let lines = compared.map(|compared| compared.lines()).unwrap_or_default();
+                if !lines.is_empty() {
+                    println!(
+                        "The running service goes by an older file; bobbin apply makes it so:"
+                    );
+                    for line in lines {
+                        println!("  {line}");
+                    }
+                    println!();
+                }
                 self.show(&plans);
                 let unreadable = unreadable.iter().filter(|(stream, _)| {
                     self.table.is_none() && connection.selection.contains(stream)

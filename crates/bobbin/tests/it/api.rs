@@ -290,6 +290,7 @@ fn a_changed_file_is_applied_to_the_running_service() {
         &format!("tables = [\"tags\"]\nschedule = {{ frequency_minutes = 30 }}\n{more}"),
     );
     let differences = ["+ second", "~ kustomer: selection, schedule"];
+    desk.run(&["plan", "kustomer"]).assert(0, &["goes by an older file"]).assert(0, &differences);
     desk.run(&["apply", "--dry-run"]).assert(0, &differences).assert(0, &["nothing was changed"]);
     assert_eq!(serving.get("/api/v1/connections")["data"].as_array().unwrap().len(), 1);
     desk.run(&["apply"]).assert(0, &differences);
