@@ -19,6 +19,11 @@ pub trait Destination: Send + Sync {
     /// What it is, for example `duckdb`.
     fn name(&self) -> &str;
 
+    /// Whether a version of a table that is whole takes the place of the others.
+    fn replaces(&self) -> bool {
+        true
+    }
+
     /// Tests that it can be reached and that tables in `schema` can be written. Changes nothing
     /// that stays.
     fn check(&self, cx: &Context<'_>, schema: &SchemaName) -> Result<Check>;

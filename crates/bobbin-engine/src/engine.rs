@@ -22,7 +22,7 @@ use bobbin_core::tap::{
 use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::course::Course;
+use crate::course::{Course, not_replaced};
 use crate::extract::{self, Spooling};
 use crate::job_log::Recorder;
 use crate::journal::Journal;
@@ -64,8 +64,9 @@ pub struct RunRequest<'a> {
     pub selection: &'a Selection,
     /// Why it runs.
     pub trigger: Trigger,
-    /// Whether it reads a part again, so that bookmarks stay where they are.
-    pub backfill: bool,
+    /// The streams of which it reads a part again, so that bookmarks stay where they are; none for a plain
+    /// job. What waits is loaded by the whole choice.
+    pub part: Option<&'a Selection>,
 }
 
 /// What both sides of a job came to.
@@ -103,24 +104,52 @@ impl Engine {
         now.checked_sub(kept).unwrap_or(Timestamp::MIN)
     }
 
-    /// Deletes what has waited too long in the spools of all connections, also of those that are no more.
-    /// One whose job runs does so by itself.
+    /// Deletes what has waited too long in the spools of all connections, also of those that are no more;
+    /// gives a line for each of which something went. One whose job runs does so by itself.
     ///
     /// # Errors
-    /// When a file cannot be deleted.
-    pub fn erase_what_waited(&self, now: Timestamp) -> Result<u64> {
+    /// When a file cannot be deleted; the others were.
+    pub fn erase_what_waited(&self, now: Timestamp) -> Result<Vec<String>> {
         let root = self.home.join("spool");
-        let Ok(entries) = std::fs::read_dir(&root) else { return Ok(0) };
-        let mut erased = 0;
+        let Ok(entries) = std::fs::read_dir(&root) else { return Ok(Vec::new()) };
+        let (mut told, mut failed, ledger) = (Vec::new(), None, self.ledger()?);
         for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
-            let name = entry.file_name();
-            match Spool::open(&root, &name.to_string_lossy().as_ref().into()) {
-                Ok(spool) => erased += spool.erase(&self.oldest_waiting(now))?,
+            let connection = ConnectionId::from(entry.file_name().to_string_lossy().as_ref());
+            let erased = Spool::open(&root, &connection)
+                .and_then(|spool| spool.erase(&self.oldest_waiting(now)));
+            match erased {
+                Ok(erased) if erased.is_empty() => {}
+                Ok(erased) => {
+                    let line = self.told_of_erased(&ledger, &connection, &erased)?;
+                    told.push(format!("{connection}: {line}"));
+                }
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => return Err(error),
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(erased)
+        failed.map_or(Ok(told), Err)
+    }
+
+    fn told_of_erased(
+        &self,
+        ledger: &Ledger,
+        connection: &ConnectionId,
+        erased: &[(JobId, u64)],
+    ) -> Result<String> {
+        let segments: u64 = erased.iter().map(|(_, segments)| segments).sum();
+        let mut line = format!(
+            "{segments} segments waited longer than {} days to be loaded and were deleted \
+             (keep_waiting_days); their records are read again by the next job",
+            self.keep_waiting_days
+        );
+        for (job, _) in erased {
+            if ledger.job(connection, job)?.is_some_and(|job| job.is_backfill()) {
+                line.push_str(&format!(
+                    "; but {job} was a backfill, which has to be asked for again"
+                ));
+            }
+        }
+        Ok(line)
     }
 
     /// Segments of jobs before that have waited too long.
@@ -191,7 +220,7 @@ impl Engine {
             Trigger::Asked(at) => job_id(at),
             Trigger::Manual | Trigger::Slot(_) => job_id(started),
         };
-        let backfill = request.backfill;
+        let backfill = request.part.is_some();
         ledger.begin(&job, request.connection, started, request.trigger, backfill)?;
         let kept_since = self.kept_since(started);
 
@@ -211,7 +240,7 @@ impl Engine {
         });
         let connection = request.connection.clone();
         let mut ends = Ends::default();
-        let selection = request.selection;
+        let selection = request.part.unwrap_or(request.selection);
         if let Err(error) = self.drive(cx, request, &ledger, &spool, &job, &mut ends) {
             ends.error = Some(error);
         }
@@ -249,7 +278,8 @@ impl Engine {
         job: &JobId,
         ends: &mut Ends,
     ) -> Result<()> {
-        let RunRequest { connection, schema, tap, destination, selection, backfill, .. } = request;
+        let RunRequest { connection, schema, tap, destination, selection, part, .. } = request;
+        let read = part.unwrap_or(selection);
         let rows = self.rows_per_commit.unwrap_or_else(|| destination.rows_per_commit()).max(1);
         let rounds = Rounds { records: rows, ..self.rounds };
         // A stop leaves the loader time for what is extracted.
@@ -260,12 +290,8 @@ impl Engine {
         let journal = Journal::new(cx, ledger, connection, job)?;
         let rules = (rounds, selection, &*treating);
         let erased = spool.erase(&self.oldest_waiting(cx.clock.now()))?;
-        if erased > 0 {
-            let message = format!(
-                "{erased} segments waited longer than {} days to be loaded and were deleted \
-                 (keep_waiting_days); their records are read again now",
-                self.keep_waiting_days
-            );
+        if !erased.is_empty() {
+            let message = self.told_of_erased(ledger, connection, &erased)?;
             cx.log.event(Event::Notice { level: Level::Warn, stream: None, message });
         }
         let recovered = resume(cx, &mut *loader, spool, rules, &journal, ends)?;
@@ -285,7 +311,12 @@ impl Engine {
         let Discovery { catalog, unreadable } = found;
         ends.catalog = catalog.clone();
         verify_selection(cx, selection, &catalog, &unreadable)?;
-        let wanted = unreadable.into_iter().filter(|(stream, _)| selection.contains(stream));
+        if part.is_some() {
+            verify_selection(cx, read, &catalog, &unreadable)?;
+            let names = catalog.streams.iter().map(|stream| &stream.name);
+            not_replaced(&state, names.filter(|name| read.contains(name)))?;
+        }
+        let wanted = unreadable.into_iter().filter(|(stream, _)| read.contains(stream));
         ends.outcomes.extend(wanted.map(|(stream, reason)| StreamOutcome {
             stream,
             completeness: Completeness::Unreadable { reason },
@@ -316,8 +347,8 @@ impl Engine {
                 std::thread::Builder::new().name("extract".into()).spawn_scoped(scope, move || {
                     let mut treated = Treating::new(&mut spooling, &treating);
                     let (mut out, begin) =
-                        Course::new(&mut treated, &state, (&catalog, selection), backfill);
-                    let request = SyncRequest { catalog: &catalog, selection, state: &begin };
+                        Course::new(&mut treated, &state, (&catalog, read), part.is_some());
+                    let request = SyncRequest { catalog: &catalog, selection: read, state: &begin };
                     // So that a state after which nothing came finds a stream to travel with.
                     let mut streams = catalog.streams.iter();
                     let announced = streams.try_for_each(|stream| out.schema(stream));

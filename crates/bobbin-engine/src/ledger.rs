@@ -66,6 +66,14 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// What the job is called, where somebody was told so before it began.
+    pub fn job(self) -> Option<JobId> {
+        match self {
+            Self::Asked(at) => Some(crate::engine::job_id(at)),
+            Self::Manual | Self::Slot(_) => None,
+        }
+    }
+
     /// The word for people.
     pub fn word(self) -> &'static str {
         match self {
@@ -91,6 +99,11 @@ pub struct JobRow {
 }
 
 impl JobRow {
+    /// Whether it read a part again, and made nothing complete.
+    pub fn is_backfill(&self) -> bool {
+        self.trigger == BACKFILL
+    }
+
     /// `running`, `complete`, `incomplete`, `interrupted`, `failed` or `abrupt`: its process died.
     pub fn status(&self) -> &'static str {
         match &self.report {

@@ -18,6 +18,7 @@ use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::course::not_replaced;
 use crate::engine::Engine;
 use crate::spool::Spool;
 use crate::treat::{Again, Rules};
@@ -84,7 +85,11 @@ impl Engine {
         let destinations = |error: Error| error.of(Party::Destination);
         let mut loader =
             request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
-        let lost = loader.recover().map_err(destinations)?.lost;
+        let recovered = loader.recover().map_err(destinations)?;
+        let lost = recovered.lost;
+        if let Some(state) = &recovered.state {
+            not_replaced(state, streams.iter().map(|stream| &stream.name))?;
+        }
         let mut retry = Retry { cx, loader: &mut *loader, job, started, number: 0 };
         let mut all = Vec::new();
         for stream in streams {

@@ -54,14 +54,25 @@ impl Engine {
         let rules = (rounds, request.selection, &*rules);
         let recovered = resume(cx, &mut *loader, &spool, rules, &journal, &mut ends)?;
         journal.catch_up();
-        let Some(mut state) = recovered.state else { return Ok(Vec::new()) };
+        if request.replace && !request.destination.replaces() {
+            return Err(Error::config("this destination does not replace tables as a whole")
+                .with("destination", request.destination.name())
+                .hint(
+                    "activate_version = true lets a target do so that understands ACTIVATE_VERSION",
+                ));
+        }
+        let mut state = match recovered.state {
+            Some(state) => state,
+            None if request.replace => State::default(),
+            None => return Ok(Vec::new()),
+        };
         let mut replaced = Replaced::take(&mut state);
         let gone: Vec<StreamName> = if request.streams.is_empty() {
             // What was to be replaced is read anew now, so it is to be replaced still.
             std::mem::take(&mut state).bookmarks.into_keys().collect()
         } else {
             for stream in request.streams {
-                if state.bookmarks.remove(stream).is_none() {
+                if state.bookmarks.remove(stream).is_none() && state != State::default() {
                     return Err(no_bookmark(stream, &state));
                 }
             }

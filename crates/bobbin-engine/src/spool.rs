@@ -174,30 +174,32 @@ impl Spool {
     }
 
     /// Deletes all that waits, if part of it is of a job before `oldest`: later segments go on from earlier
-    /// ones. No state that covers them is committed, so the source is asked for their records again. Gives
-    /// how many went.
-    pub(crate) fn erase(&self, oldest: &JobId) -> Result<u64> {
-        let jobs = sorted_entries(&self.directory)?.into_iter().filter(|job| job.is_dir());
-        let jobs: Vec<PathBuf> = jobs.collect();
-        let is_old = |job: &PathBuf| {
-            job.file_name().is_some_and(|name| *name.to_string_lossy() < *oldest.as_str())
-        };
-        let mut erased = 0;
-        if !jobs.iter().any(is_old) {
-            return Ok(erased);
-        }
-        for job in &jobs {
-            let files = sorted_entries(job)?;
-            // A manifest goes before its data: data alone is a remnant.
-            let (manifests, others): (Vec<_>, Vec<_>) = files
-                .into_iter()
-                .partition(|file| file.extension().is_some_and(|extension| extension == "json"));
-            erased += manifests.len() as u64;
-            for file in manifests.iter().chain(&others) {
-                remove(file)?;
+    /// ones. No state that covers them is committed, so the source is asked for their records again (but for
+    /// those of a backfill). Gives how many went of which job. What was set aside as damaged stays.
+    pub(crate) fn erase(&self, oldest: &JobId) -> Result<Vec<(JobId, u64)>> {
+        let is_manifest = |file: &PathBuf| file.extension().is_some_and(|is| is == "json");
+        let mut waiting = Vec::new();
+        for job in sorted_entries(&self.directory)?.into_iter().filter(|job| job.is_dir()) {
+            let manifests: Vec<PathBuf> =
+                sorted_entries(&job)?.into_iter().filter(is_manifest).collect();
+            let name = job.file_name().map(|name| JobId::from(name.to_string_lossy().as_ref()));
+            if let Some(name) = name.filter(|_| !manifests.is_empty()) {
+                waiting.push((name, manifests));
             }
-            let _ = fs::remove_dir(job);
         }
+        if !waiting.iter().any(|(job, _)| job.as_str() < oldest.as_str()) {
+            return Ok(Vec::new());
+        }
+        let mut erased = Vec::new();
+        // The newest first: should this break off, none is left that goes on from one that is gone.
+        for (job, manifests) in waiting.into_iter().rev() {
+            for manifest in manifests.iter().rev() {
+                remove(manifest)?;
+                remove(&manifest::data_path(manifest))?;
+            }
+            erased.push((job, manifests.len() as u64));
+        }
+        self.sweep()?;
         Ok(erased)
     }
 

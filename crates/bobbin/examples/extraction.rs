@@ -96,7 +96,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
             destination: &Nowhere,
             selection: &Selection::all(),
             trigger: Trigger::Manual,
-            backfill: false,
+            part: None,
         },
     )?;
     let seconds = since.elapsed().as_secs_f64();

@@ -9,6 +9,8 @@ use bobbin_engine::ledger::Thing;
 use bobbin_notify::Notifier;
 use serde::Deserialize;
 
+use crate::job::END_DATE;
+
 mod chosen;
 mod connection;
 mod notify;
@@ -203,12 +205,18 @@ impl Config {
         let mut parts = |thing: Thing, written: Tables, stored: &Tables| {
             let mut parts = BTreeMap::new();
             for (name, settings) in written {
+                if settings.contains_key(END_DATE) {
+                    return Err(here(ends(thing, &name)));
+                }
                 let part = Part::new((thing.word(), &name), settings, base, Managed::File);
                 parts.insert(name, part.map_err(here)?);
             }
             for (name, settings) in stored {
                 let part = Part::new((thing.word(), name), settings.clone(), base, Managed::Api);
                 match part {
+                    Ok(part) if part.settings.contains_key(END_DATE) => {
+                        broken.insert((thing, name.clone()), ends(thing, name).report());
+                    }
                     Ok(_) if parts.contains_key(name) => {
                         broken.insert((thing, name.clone()), taken(thing, name));
                     }
@@ -302,6 +310,11 @@ impl Config {
 fn directory(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new(".")).to_owned()
+}
+
+fn ends(thing: Thing, name: &str) -> Error {
+    Error::config(format!("`{END_DATE}` of {} `{name}` would end it for good", thing.word()))
+        .hint("bobbin backfill reads a part of a table again")
 }
 
 fn taken(thing: Thing, name: &str) -> String {

@@ -15,6 +15,9 @@ use crate::config::Connection;
 use crate::registry;
 use crate::time::Wall;
 
+/// The source's setting that ends a backfill. A connection that had it would stop there and look complete.
+pub(crate) const END_DATE: &str = "end_date";
+
 /// A part of some tables to be read again, whose bookmarks stay where they are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Backfill {
@@ -65,10 +68,9 @@ impl Backfill {
             }
         }
         let mut part = connection.clone();
-        part.selection = connection.selection.narrowed(&self.tables);
         let settings = &mut part.source.settings;
         settings.insert("start_date".to_owned(), self.from.to_string().into());
-        settings.insert("end_date".to_owned(), self.until.to_string().into());
+        settings.insert(END_DATE.to_owned(), self.until.to_string().into());
         Ok(part)
     }
 }
@@ -87,6 +89,7 @@ pub(crate) fn run(
     let part = backfill.map(|backfill| backfill.of(connection)).transpose()?;
     let connection = part.as_ref().unwrap_or(connection);
     let selection = connection.chosen()?;
+    let read = backfill.map(|backfill| selection.narrowed(&backfill.tables));
     let mut tap = registry::tap_of(connection, engine.home())?;
     let destination = registry::destination(&connection.destination, engine.home(), log.clone())?;
     let cx = Context { clock: &Wall, cancel, log: &**log };
@@ -99,7 +102,7 @@ pub(crate) fn run(
             destination: &*destination,
             selection: &selection,
             trigger,
-            backfill: backfill.is_some(),
+            part: read.as_ref(),
         },
     )
 }

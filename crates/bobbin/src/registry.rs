@@ -31,6 +31,19 @@ pub(crate) fn tap_of(connection: &Connection, home: &Path) -> Result<Box<dyn Tap
     tap(&connection.source, &inbox(home, &connection.id))
 }
 
+/// Whether a connection's source can be asked for everything again.
+///
+/// # Errors
+/// When it cannot: what was pushed into it is nowhere but in its tables.
+pub(crate) fn reread(connection: &Connection) -> Result<()> {
+    if connection.source.kind != IMPORT {
+        return Ok(());
+    }
+    Err(Error::config(format!("`{}` cannot be read again", connection.name)).hint(
+        "its records were pushed, and are nowhere but in its tables; whoever pushed them may push them again",
+    ))
+}
+
 /// Where the records wait that are pushed into a connection.
 pub(crate) fn inbox(home: &Path, connection: &ConnectionId) -> PathBuf {
     home.join("inbox").join(connection.as_str())

@@ -41,9 +41,12 @@ pub(crate) struct Served {
     applying: Mutex<()>,
     checks: checks::Checks,
     pushes: pushes::Pushes,
-    /// What the next job that is asked for reads again, in place of what is new.
-    backfills: Mutex<BTreeMap<ConnectionId, Backfill>>,
+    /// What jobs that were asked for read again, in place of what is new.
+    backfills: Mutex<Backfills>,
 }
+
+/// Backfills that were asked for, by the names of their jobs.
+type Backfills = BTreeMap<JobId, (ConnectionId, Backfill)>;
 
 impl Served {
     /// # Errors
@@ -111,10 +114,8 @@ impl Runner for Served {
         }
         let log = Arc::new(Warnings { connection: connection.name.clone() });
         let engine = config.engine();
-        let backfill = match trigger {
-            Trigger::Asked(_) => self.backfills().remove(&connection.id),
-            Trigger::Manual | Trigger::Slot(_) => None,
-        };
+        let backfill = trigger.job().and_then(|job| self.backfills().remove(&job));
+        let backfill = backfill.map(|(_, backfill)| backfill);
         let report = job::run(connection, &engine, (trigger, backfill.as_ref()), cancel, &log)?;
         if connection.source.kind == registry::IMPORT {
             self.make_room(&connection.id, &engine);
@@ -220,7 +221,9 @@ impl Program for Served {
                 .hint("stop the service and start it again"));
         }
         // A file that was cut short must not end everything.
-        if file.connections.is_empty() && !now.connections.is_empty() {
+        let of_file =
+            |config: &Config| config.connections.values().any(|known| known.by == Managed::File);
+        if of_file(&now) && !of_file(&file) {
             return Err(Error::config("the file has no connection any more")
                 .with("path", file.path.display())
                 .hint("if that is meant, stop the service"));
@@ -247,6 +250,10 @@ impl Program for Served {
 }
 
 impl Served {
+    fn go_on_with(&self, config: Arc<Config>) {
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
     /// Goes on with `new` in place of `now`. What runs is left alone.
     fn take_effect(&self, now: &Config, new: Arc<Config>) -> Result<()> {
         let (mut declared, mut withdrawn, mut first) = (Vec::new(), Vec::new(), Vec::new());

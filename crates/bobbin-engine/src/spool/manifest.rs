@@ -83,8 +83,13 @@ impl Sealed {
     /// that on. A destination that is new, was restored, or lost a table is not where the segment's job
     /// began: there a bookmark of it would claim rows that nobody loads.
     pub(crate) fn fit(&mut self, current: &mut State) {
-        let (Some(state), after) = (self.segment.state.take(), self.after.take()) else { return };
+        let (state, after) = (self.segment.state.take(), self.after.take());
         let Some(after) = after else { return };
+        // Nor is a version whole of which earlier segments went elsewhere.
+        let stream = &self.segment.stream;
+        self.segment.activates &= current.bookmarks.get(stream) == after.bookmarks.get(stream)
+            && current.notes == after.notes;
+        let Some(state) = state else { return };
         let before = current.clone();
         for (stream, bookmark) in state.bookmarks {
             if current.bookmarks.get(&stream) == after.bookmarks.get(&stream) {

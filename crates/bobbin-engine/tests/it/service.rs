@@ -66,7 +66,7 @@ impl Runner for Jobs {
                 destination: memory,
                 selection: &bobbin_core::selection::Selection::all(),
                 trigger,
-                backfill: false,
+                part: None,
             },
         )
     }

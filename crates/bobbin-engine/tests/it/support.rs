@@ -403,7 +403,7 @@ pub(crate) fn run_chosen(
             destination: memory,
             selection,
             trigger: Trigger::Manual,
-            backfill: false,
+            part: None,
         },
     )
 }

@@ -83,6 +83,10 @@ impl Destination for ProcessTarget {
     }
 
     /// Starts the program with no input: it reads its config and has nothing to write.
+    fn replaces(&self) -> bool {
+        self.config.activate_version
+    }
+
     fn check(&self, cx: &Context<'_>, _schema: &SchemaName) -> Result<Check> {
         let program = &self.config.program;
         let path = program.find()?.display().to_string();

@@ -23,7 +23,8 @@ use crate::{exit, print};
 #[command(after_help = concat!(
     "Example: bobbin backfill --table notes --from 2026-03-01 --until 2026-04-01\n",
     "\n",
-    "Rows are overwritten by key where the source has a newer version, and added where there were none. A\n",
+    "Rows are overwritten by key where the source has a newer version, and added where there were none; with\n",
+    "load_mode = \"append\" all that is read is added. A\n",
     "date is its first instant in UTC; 2026-03-01T06:00:00Z is more exact.",
 ))]
 pub(super) struct Backfill {

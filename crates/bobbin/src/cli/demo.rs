@@ -245,7 +245,7 @@ impl Demo {
                 destination: &destination,
                 selection: &Selection::all(),
                 trigger: Trigger::Manual,
-                backfill: false,
+                part: None,
             },
         );
         progress.finish();

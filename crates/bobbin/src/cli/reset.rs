@@ -50,11 +50,12 @@ impl Reset {
     pub(super) fn run(&self, session: &Session) -> Result<u8> {
         let config = session.config()?;
         let connection = config.connection(self.connection.as_deref())?;
+        registry::reread(connection)?;
         let what = match self.tables.as_slice() {
             [] => format!("every table of {}", connection.name),
             tables => format!("{} of {}", tables.join(", "), connection.name),
         };
-        if !self.yes && !agreed(&what)? {
+        if !self.yes && !agreed(&what, self.replace)? {
             println!("nothing was changed");
             return Ok(exit::OK);
         }
@@ -78,6 +79,9 @@ impl Reset {
         let reset = reset?;
         match session.format {
             Format::Json => println!("{}", json!({ "event": "reset", "streams": reset })),
+            Format::Text if self.replace => println!(
+                "the next runs read {what} from the start date; once that is whole, it takes the place of what is there"
+            ),
             Format::Text if reset.is_empty() => {
                 println!("there was no bookmark; the next run reads from the start date anyway");
             }
@@ -91,13 +95,18 @@ impl Reset {
 }
 
 /// Asks, where there is somebody to answer.
-fn agreed(what: &str) -> Result<bool> {
+fn agreed(what: &str, replace: bool) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::config(format!("{what} would be read again"))
             .hint("say --yes where nobody can be asked"));
     }
     let mut out = std::io::stderr();
-    let asked = write!(out, "Read {what} again from the start date? [y/N] ");
+    let then = if replace {
+        ", and remove rows that are not in it, such as those older than the start date"
+    } else {
+        ""
+    };
+    let asked = write!(out, "Read {what} again from the start date{then}? [y/N] ");
     let mut answer = String::new();
     asked
         .and_then(|()| out.flush())

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::connection::ConnectionTable;
 
 /// Everything that was set up through the API.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Store {
     /// As it was given, by what it is and its name.
     pub(crate) written: BTreeMap<(Thing, String), Written>,

@@ -1,6 +1,5 @@
 //! What can be done with a connection beside running it.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bobbin_core::cancel::Cancel;
@@ -12,7 +11,7 @@ use bobbin_core::tap::Context;
 use bobbin_core::{Error, ErrorKind, Party, Result};
 use bobbin_engine::{ResetRequest, Retried, RetryRequest};
 
-use super::Served;
+use super::{Backfills, Served};
 use crate::config::Connection;
 use crate::job::Backfill;
 use crate::registry;
@@ -31,6 +30,7 @@ impl Served {
         replace: bool,
     ) -> Result<Vec<StreamName>> {
         let (connection, engine) = (self.connection_of(id)?, self.config().engine());
+        registry::reread(&connection)?;
         let selection = connection.chosen()?;
         let log = Arc::new(NoLog);
         let destination = registry::destination(&connection.destination, engine.home(), log)?;
@@ -52,17 +52,16 @@ impl Served {
     /// Begins a job that reads a part again.
     pub(super) fn begin_backfill(&self, id: &ConnectionId, backfill: Backfill) -> Result<JobId> {
         backfill.check(&self.connection_of(id)?)?;
-        // The lock is held until the job was asked for, so that no other one takes what is meant for it.
+        // The lock is held until it is kept under the job's name: the job looks there when it begins.
         let mut backfills = self.backfills();
-        backfills.insert(id.clone(), backfill);
-        let begun = self.control.run(id);
-        if begun.is_err() {
-            backfills.remove(id);
-        }
-        begun
+        let job = self.control.run(id)?;
+        // None of the connection runs or waits but this one.
+        backfills.retain(|_, (whose, _)| whose != id);
+        backfills.insert(job.clone(), (id.clone(), backfill));
+        Ok(job)
     }
 
-    pub(super) fn backfills(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Backfill>> {
+    pub(super) fn backfills(&self) -> MutexGuard<'_, Backfills> {
         self.backfills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,11 +8,10 @@ use bobbin_core::id::ConnectionId;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::Engine;
 use bobbin_import::inbox::{Inbox, Limits};
-use jiff::Timestamp;
 
 use super::{Served, warn};
 use crate::out::eprintln;
-use crate::registry;
+use crate::{registry, time};
 
 /// How long pushed records are gathered before a job begins to load them.
 const GATHER: Duration = Duration::from_secs(10);
@@ -105,14 +104,12 @@ impl Served {
 
     /// Deletes what has waited too long to be loaded.
     pub(crate) fn erase_what_waited(&self) {
-        match self.config().engine().erase_what_waited(Timestamp::now()) {
-            Ok(0) => {}
-            Ok(erased) => {
-                let now = Timestamp::now();
-                eprintln!(
-                    "{now:.0} {erased} segments waited too long to be loaded and were deleted; the \
-                     next jobs read their records again"
-                );
+        match self.config().engine().erase_what_waited(time::now()) {
+            Ok(lines) => {
+                let now = time::now();
+                for line in lines {
+                    eprintln!("{now:.0} warning: {line}");
+                }
             }
             Err(error) => warn(&error),
         }

@@ -36,7 +36,7 @@ impl Served {
             }
             let body = match thing {
                 Thing::Connection => body.clone(),
-                _ => with_secrets(&store, thing, name, body),
+                _ => with_secrets(&store, thing, name, body)?,
             };
             store.put((thing, name), body, (None, None))?;
         }
@@ -69,10 +69,6 @@ impl Served {
             }
         }
         let ledger = self.config().engine().ledger()?;
-        let label = |name: &str| now.connections.get(name).map_or_else(String::new, label);
-        Store::keep(&new.store, &changed, &ledger, &now.home, label)?;
-        // With the times that were kept.
-        let new = new.with_store(Store::read(&now.home)?)?;
         let gone: Vec<ConnectionId> = changed
             .iter()
             .filter(|(thing, name)| *thing == Thing::Connection && !new.store.has(*thing, name))
@@ -85,7 +81,17 @@ impl Served {
                 _ => {}
             }
         }
-        self.take_effect(&now, Arc::new(new))?;
+        let new = Arc::new(new);
+        self.take_effect(&now, Arc::clone(&new))?;
+        let label = |name: &str| now.connections.get(name).map_or_else(String::new, label);
+        if let Err(error) = Store::keep(&new.store, &changed, &ledger, &now.home, label) {
+            // What is not kept is not so.
+            self.take_effect(&new, now)?;
+            return Err(error);
+        }
+        // With the times that were kept.
+        let kept = new.with_store(Store::read(&new.home)?)?;
+        self.go_on_with(Arc::new(kept));
         for connection in &gone {
             self.forget_inbox(connection);
         }
@@ -147,28 +153,45 @@ fn may_change(now: &Config, store: &Store, edit: &Edit) -> Result<bool> {
     Ok(known)
 }
 
+/// Settings that say who is asked: a secret that was given for one is not for another.
+const WHERE: [&str; 8] =
+    ["host", "port", "user", "database", "tls", "api_url", "organization", "region"];
+
 /// A body as given, with the secrets that it leaves out: nobody is shown them, so nobody gives them again.
+///
+/// # Errors
+/// When they would be sent to somebody else than they were given for.
 fn with_secrets(
     store: &Store,
     thing: Thing,
     name: &str,
     body: &Map<String, Value>,
-) -> Map<String, Value> {
-    let mut body = body.clone();
+) -> Result<Map<String, Value>> {
+    let given = body;
+    let mut body = given.clone();
+    body.retain(|_, value| !value.is_null());
     let types = registry::types::types();
     let kind = body.get("type").and_then(Value::as_str);
     let before = store.written.get(&(thing, name.to_owned())).map(|written| &written.body);
     let before = before.filter(|before| before.get("type").and_then(Value::as_str) == kind);
+    let Some(before) = before else { return Ok(body) };
     let of_kind =
         types.iter().filter(|known| known.side == thing.word() && Some(known.name) == kind);
     let secrets = of_kind.flat_map(|known| &known.properties).filter(|known| known.credential);
-    let kept: Vec<(String, Value)> = secrets
-        .filter(|secret| !body.contains_key(secret.name))
-        .filter_map(|secret| Some((secret.name.to_owned(), before?.get(secret.name)?.clone())))
+    let left_out: Vec<&str> = secrets
+        .map(|secret| secret.name)
+        .filter(|secret| !given.contains_key(*secret) && before.contains_key(*secret))
         .collect();
-    body.extend(kept);
-    body.retain(|_, value| !value.is_null());
-    body
+    for secret in left_out {
+        if let Some(other) = WHERE.iter().find(|key| body.get(**key) != before.get(**key)) {
+            return Err(Error::config(format!("`{secret}` of `{name}` has to be given again"))
+                .hint(format!("`{other}` is another, and it is sent there")));
+        }
+        if let Some(value) = before.get(secret) {
+            body.insert(secret.to_owned(), value.clone());
+        }
+    }
+    Ok(body)
 }
 
 /// Builds what is asked for, without asking anybody.

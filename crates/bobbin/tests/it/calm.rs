@@ -313,7 +313,7 @@ fn f35_a_table_is_replaced_once_it_is_whole() {
         let some = Pick::Ids(some.iter().take(3).map(|record| record.id.clone()).collect());
         sim.control().mutate(&Mutation::hard_delete("message", some)).unwrap();
         sim.control().advance(3_600_000);
-        desk.run(&["reset", "--replace", "--yes"]).assert(0, &["notes", "messages"]);
+        desk.run(&["reset", "--replace", "--yes"]).assert(0, &["every table of kustomer"]);
         desk.run(&["run"]).assert(0, &["complete"]);
         there(&desk, "notes", "note");
         there(&desk, "messages", "message");
@@ -333,14 +333,25 @@ fn f106_what_waited_too_long_is_deleted_and_read_again() {
     };
     let [job] = <[_; 1]>::try_from(jobs()).unwrap();
     assert!(fs::read_dir(&job).unwrap().count() > 0, "nothing waits");
-    // As if it were of a month ago, and of yesterday.
+    // What was set aside as damaged a month ago makes nothing else old, and stays.
+    let damaged = spool.join("20200101T000000.000000Z");
+    fs::create_dir(&damaged).unwrap();
+    fs::write(damaged.join("000001.notes.json.corrupt"), "x").unwrap();
+    let copy = desk.run(&["run"]);
+    assert!(!copy.stdout.contains("waited longer"), "{copy:?}");
+    assert!(damaged.join("000001.notes.json.corrupt").exists());
+    sim.control().mutate(&Mutation::add("note", 40)).unwrap();
+    sim.control().advance(3_600_000);
+    desk.command(&["run"]).env("BOBBIN_CRASH_AT", "segment-loaded:1").output().unwrap();
+    let job = jobs().into_iter().find(|job| *job != damaged).unwrap();
+    // As if it were of a month ago.
     let aged = |days: i64| {
         let at = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
         at.strftime("%Y%m%dT%H%M%S%.6fZ").to_string()
     };
     fs::rename(&job, spool.join(aged(31))).unwrap();
     let told = desk.run(&["run"]);
-    told.assert(0, &["complete", "waited longer than 30 days", "read again now"]);
+    told.assert(0, &["complete", "waited longer than 30 days", "read again by the next job"]);
     desk.assert_exact(&sim, None);
     let told = desk.run(&["run"]);
     assert!(!told.stdout.contains("waited longer"), "{told:?}");
@@ -385,6 +396,11 @@ fn a_part_of_a_table_is_read_again_and_no_bookmark_moves() {
         after["s"].as_str().unwrap().len(),
         "{before} {after}"
     );
+    let text = fs::read_to_string(desk.path("bobbin.toml")).unwrap();
+    let ending = text.replace("start_date", "end_date = \"2020-01-01\"\nstart_date");
+    fs::write(desk.path("bobbin.toml"), ending).unwrap();
+    desk.run(&["run"]).assert(2, &["`end_date`", "bobbin backfill"]);
+    fs::write(desk.path("bobbin.toml"), text).unwrap();
     desk.run(&["backfill", "--table", "zebras", "--from", "2015-01-01", "--until", middle])
         .assert(2, &["`zebras`"]);
     desk.run(&["backfill", "--table", "notes", "--from", middle, "--until", "2015-01-01"])

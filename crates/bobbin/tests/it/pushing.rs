@@ -170,6 +170,14 @@ fn f100_what_was_accepted_survives_and_what_is_wrong_is_refused_whole() {
     is("select count(*) = 2 as n from kustomer.visits");
     is("select max(amount__de)::varchar like '1234567890123456%' as n from kustomer.orders");
 
+    // What was pushed is nowhere else: it cannot be read again, so nothing is removed for it.
+    for reset in [&["reset", "kustomer", "--yes"][..], &["reset", "kustomer", "--replace", "--yes"]]
+    {
+        desk.run(reset).assert(2, &["cannot be read again"]);
+    }
+    let reset = json!({ "mode": "replace" });
+    assert_eq!(serving.send("POST", "/api/v1/connections/kustomer/reset", &reset).0, 422);
+
     // Two tokens at most; a deleted one is not accepted.
     let path = "/api/v1/connections/kustomer/tokens";
     let second = serving.done("POST", path, &json!({}));

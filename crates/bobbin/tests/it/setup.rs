@@ -257,6 +257,17 @@ fn f04_f103_what_is_set_up_through_the_api_is_sealed_and_survives() {
         "accepted"
     );
     assert_eq!(next(&mut serving.lines, "job")["report"]["outcome"], "complete");
+    // A secret is not sent to somebody else than it was given for.
+    let mut elsewhere = own.as_object().unwrap().clone();
+    for key in ["name", "api_token"] {
+        elsewhere.remove(key);
+    }
+    elsewhere.insert("api_url".to_owned(), "http://127.0.0.1:1".into());
+    let (status, answer) = serving.send("PUT", "/api/v1/sources/second", &elsewhere.into());
+    assert!(
+        status == 422 && answer["detail"].as_str().unwrap().contains("given again"),
+        "{answer}"
+    );
     for (method, path, body) in [
         ("PUT", "/api/v1/sources/kustomer", json!({ "type": "kustomer" })),
         ("DELETE", "/api/v1/connections/kustomer", json!({})),
@@ -313,6 +324,11 @@ fn f04_f103_what_is_set_up_through_the_api_is_sealed_and_survives() {
         assert!(answer["detail"].as_str().unwrap().contains(word), "{answer}");
     }
     desk.run(&["apply"]).assert(0, &["the service runs as the file says"]);
+    // Nor does what was set up here make a file that was cut short a good one.
+    let text = fs::read_to_string(desk.path("bobbin.toml")).unwrap();
+    fs::write(desk.path("bobbin.toml"), LOCAL).unwrap();
+    desk.run(&["apply"]).assert(2, &["no connection any more"]);
+    fs::write(desk.path("bobbin.toml"), text).unwrap();
 
     // On disk and in answers there is no secret.
     let everything = [
