@@ -5,6 +5,9 @@
 //! time. What is due when is worked out here by counting minutes, and not by bobbin's own rules.
 //! `cargo xtask day` runs [`twenty_four_hours`]; [`some_hours`] is a part of it.
 
+mod account;
+mod lines;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -21,6 +24,8 @@ use jiff::{SignedDuration, Timestamp};
 use postgres::{Client, NoTls};
 use serde_json::Value;
 
+use self::account::{OVERRUN, account, instant};
+use self::lines::{Act, Due, Into, LINES, Line};
 use crate::fire::{Dice, Verdict, compare};
 use crate::server::{Server, Setup};
 use crate::serving::{ask, source, terminate};
@@ -31,178 +36,6 @@ const START: &str = "2026-03-28T12:00:00Z";
 
 /// What may have been due before the service first saw a connection.
 const DAWN: i64 = 15;
-
-/// When a connection is due, in minutes since the start.
-#[derive(Clone, Copy, Debug)]
-enum Due {
-    /// Every so many minutes from the first job on, whenever that is.
-    FromFirst(i64),
-    /// Every so many minutes, one of them this one.
-    Grid(i64, i64),
-    /// At these minutes of the hours from the first to the second, by UTC.
-    Hourly(&'static [i64], i64, i64),
-    /// At half past each hour in Berlin: the half hour that is skipped is due when the skipping ends.
-    HalfPastInBerlin,
-    /// At half past two in Berlin, which is skipped that night.
-    NightlyInBerlin,
-}
-
-impl Due {
-    /// Whether this minute is a slot.
-    fn at(self, minute: i64) -> bool {
-        match self {
-            Self::FromFirst(_) => false,
-            Self::Grid(step, one) => (minute - one) % step == 0,
-            Self::Hourly(minutes, from, to) => {
-                let hour = (12 + minute.div_euclid(60)) % 24;
-                minutes.contains(&minute.rem_euclid(60)) && (from..=to).contains(&hour)
-            }
-            Self::HalfPastInBerlin => minute % 60 == 30 || minute == 780,
-            Self::NightlyInBerlin => minute == 780,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Into {
-    DuckDb,
-    /// A DuckDB file whose directory is away for some hours.
-    DuckDbAway,
-    Postgres,
-    /// A server that is down for some hours.
-    PostgresAway,
-}
-
-/// A connection of the day.
-struct Line {
-    name: &'static str,
-    /// Its schedule in the file.
-    schedule: &'static str,
-    due: Due,
-    into: Into,
-    /// How late each answer of its source is: a job then takes longer than its slots are apart.
-    late_ms: u64,
-}
-
-const fn line(name: &'static str, schedule: &'static str, due: Due, into: Into) -> Line {
-    Line { name, schedule, due, into, late_ms: 0 }
-}
-
-const fn slow(late_ms: u64, line: Line) -> Line {
-    Line { late_ms, ..line }
-}
-
-/// Those of the short version come first.
-const LINES: [Line; 20] = [
-    line("half_hours", "frequency_minutes = 30", Due::FromFirst(30), Into::DuckDb),
-    slow(250, line("overrun", "frequency_minutes = 5", Due::FromFirst(5), Into::DuckDb)),
-    slow(
-        250,
-        line(
-            "overrun_follows",
-            "frequency_minutes = 6, overlap = \"run_once_free\"",
-            Due::FromFirst(6),
-            Into::Postgres,
-        ),
-    ),
-    line(
-        "anchored",
-        "frequency_minutes = 60, anchor = \"2018-04-30T03:37:00Z\"",
-        Due::Grid(60, 37),
-        Into::DuckDb,
-    ),
-    line("cron", "cron = \"0 10,40 * ? * *\"", Due::Hourly(&[10, 40], 0, 23), Into::DuckDb),
-    line("paused", "frequency_minutes = 20", Due::FromFirst(20), Into::DuckDb),
-    line("away", "cron = \"0 0/20 * ? * *\"", Due::Hourly(&[0, 20, 40], 0, 23), Into::DuckDbAway),
-    line(
-        "server_away",
-        "frequency_minutes = 30, overlap = \"run_once_free\"",
-        Due::FromFirst(30),
-        Into::PostgresAway,
-    ),
-    // And these are there all day.
-    line("strict", "frequency_minutes = 40, missed = \"skip\"", Due::FromFirst(40), Into::DuckDb),
-    line(
-        "paused_cron",
-        "cron = \"0 25 * ? * *\", missed = \"skip\"",
-        Due::Hourly(&[25], 0, 23),
-        Into::Postgres,
-    ),
-    line(
-        "anchored_ninety",
-        "frequency_minutes = 90, anchor = \"2026-03-28T13:23:00Z\"",
-        Due::Grid(90, 83),
-        Into::Postgres,
-    ),
-    line(
-        "nightly_berlin",
-        "frequency_minutes = 1440, anchor = \"2026-03-20T01:30:00Z\", time_zone = \"Europe/Berlin\"",
-        Due::NightlyInBerlin,
-        Into::DuckDb,
-    ),
-    line(
-        "cron_berlin",
-        "cron = \"0 30 * ? * *\", time_zone = \"Europe/Berlin\"",
-        Due::HalfPastInBerlin,
-        Into::Postgres,
-    ),
-    line(
-        "mornings",
-        "cron = \"0 0/15 6-9 ? * *\"",
-        Due::Hourly(&[0, 15, 30, 45], 6, 9),
-        Into::DuckDb,
-    ),
-    line(
-        "follows",
-        "frequency_minutes = 45, overlap = \"run_once_free\"",
-        Due::FromFirst(45),
-        Into::DuckDb,
-    ),
-    slow(
-        400,
-        line(
-            "overrun_strict",
-            "frequency_minutes = 7, missed = \"skip\", overlap = \"run_once_free\"",
-            Due::FromFirst(7),
-            Into::DuckDb,
-        ),
-    ),
-    line("away_often", "frequency_minutes = 30", Due::FromFirst(30), Into::DuckDbAway),
-    line(
-        "away_anchored",
-        "frequency_minutes = 60, anchor = \"2026-03-28T12:52:00Z\", missed = \"skip\"",
-        Due::Grid(60, 52),
-        Into::DuckDbAway,
-    ),
-    line(
-        "server_away_cron",
-        "cron = \"0 5,35 * ? * *\"",
-        Due::Hourly(&[5, 35], 0, 23),
-        Into::PostgresAway,
-    ),
-    line(
-        "server_away_anchored",
-        "frequency_minutes = 60, anchor = \"2026-01-01T00:48:00Z\"",
-        Due::Grid(60, 48),
-        Into::PostgresAway,
-    ),
-];
-
-/// What happens at a minute.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Act {
-    Mutate,
-    Pause(&'static str),
-    GoOn(&'static str),
-    DuckDbAway(bool),
-    PostgresAway(bool),
-    /// SIGTERM, and another process.
-    Restart,
-    /// SIGKILL while a segment lies in the spool that no destination holds yet.
-    KillWhileSealed,
-    /// SIGKILL as soon as a slot is told to start, and another waits for its turn.
-    KillAtSlot,
-}
 
 /// A day, or a part of one.
 struct Plan {
@@ -283,10 +116,6 @@ impl Service {
         busy
     }
 }
-
-const OVERRUN: &str = "the job before it was still running";
-
-const FOLLOWS: &str = "one follows as soon as that has ended";
 
 /// The place of a day.
 struct Day {
@@ -834,76 +663,6 @@ fn is_manifest(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == "json")
 }
 
-fn instant(value: &Value) -> Timestamp {
-    value.as_str().unwrap().parse().unwrap()
-}
-
-/// Compares what the ledger says of slots, newest first, with what was due: `true` are those that have
-/// to be there. Counts what became of them.
-fn account(
-    due: &BTreeMap<Timestamp, bool>,
-    rows: &[Value],
-    jobs: &[Value],
-    problems: &mut Vec<String>,
-    counts: &mut BTreeMap<String, u64>,
-) {
-    let mut missing: BTreeSet<Timestamp> =
-        due.iter().filter(|(_, must)| **must).map(|(slot, _)| *slot).collect();
-    let known: BTreeMap<&str, &Value> =
-        jobs.iter().map(|job| (job["job"].as_str().unwrap(), job)).collect();
-    let mut scheduled: BTreeSet<&str> = known
-        .iter()
-        .filter(|(_, job)| job["trigger"] == "schedule")
-        .map(|(name, _)| *name)
-        .collect();
-    let mut newer: Option<&Value> = None;
-    let mut before = Timestamp::MAX;
-    for row in rows {
-        let row = &row["slot"];
-        let (first, last) = (instant(&row["slot"]), instant(&row["last"]));
-        let within = || due.range(first..=last);
-        let (least, most) = (within().filter(|(_, must)| **must).count(), within().count());
-        let count = row["count"].as_u64().unwrap();
-        if !(least..=most).contains(&(count as usize))
-            || !due.contains_key(&first)
-            || !due.contains_key(&last)
-        {
-            problems.push(format!("{least} to {most} slots were due, and not {count}: {row}"));
-        }
-        if last >= before {
-            problems.push(format!("a slot is there twice: {row}"));
-        }
-        before = first;
-        missing.retain(|slot| !(first..=last).contains(slot));
-        let (outcome, reason) = (row["outcome"].as_str().unwrap(), row["reason"].as_str());
-        match (outcome, row["job"].as_str()) {
-            ("started", Some(job)) => {
-                if !scheduled.remove(job) {
-                    problems.push(format!("its job is another's, or none: {row}"));
-                }
-            }
-            ("skipped" | "missed", None) if reason.is_some() => {}
-            _ => problems.push(format!("it does not say what became of it: {row}")),
-        }
-        if reason.is_some_and(|reason| reason.ends_with(FOLLOWS)) {
-            let then = newer.and_then(|newer| newer["reason"].as_str()).unwrap_or_default();
-            // Either it came, or it was taken back with a word.
-            if !then.contains(OVERRUN) && !then.ends_with("before its turn came") {
-                problems.push(format!("no job followed: {row}, then {newer:?}"));
-            }
-        }
-        newer = Some(row);
-        let what = match (outcome, reason) {
-            ("started", Some(reason)) => format!("started, {reason}"),
-            ("started", None) => "started in time".to_owned(),
-            (_, reason) => format!("{outcome}: {}", reason.unwrap_or_default()),
-        };
-        *counts.entry(what).or_default() += count;
-    }
-    problems.extend(missing.iter().map(|slot| format!("nothing is known of the slot of {slot}")));
-    problems.extend(scheduled.iter().map(|job| format!("no slot has job {job}")));
-}
-
 fn table(plan: &Plan, tally: &Tally) -> String {
     let Tally { slots, jobs, restarts, slowest_stop, kills, pauses, mutations, rows, .. } = tally;
     let Verdict { lost, doubled, stale, invented, .. } = tally.verdict;
@@ -930,61 +689,6 @@ fn table(plan: &Plan, tally: &Tally) -> String {
     row("rows lost, doubled, stale, invented", format!("{lost}, {doubled}, {stale}, {invented}"));
     row("wrong", tally.wrong.len().to_string());
     text
-}
-
-/// What is to be found is found.
-#[test]
-fn the_account_notices_what_is_wrong_with_a_slot() {
-    let at = |minute: i64| START.parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute);
-    let due: BTreeMap<Timestamp, bool> =
-        [(10, true), (20, true), (30, true), (40, false)].map(|(n, must)| (at(n), must)).into();
-    let row = |first: i64,
-               last: i64,
-               count: u64,
-               outcome: &str,
-               reason: Option<&str>,
-               job: Option<&str>| {
-        serde_json::json!({ "slot": {
-            "slot": at(first), "last": at(last), "count": count, "outcome": outcome,
-            "reason": reason, "job": job,
-        }})
-    };
-    let started = |minute, job| row(minute, minute, 1, "started", None, Some(job));
-    let follows = format!("{OVERRUN}; {FOLLOWS}");
-    let check = |rows: Vec<Value>, names: &[&str], problem: Option<&str>| {
-        let job = |name: &&str| serde_json::json!({ "job": name, "trigger": "schedule" });
-        let jobs: Vec<Value> = names.iter().map(job).collect();
-        let mut problems = Vec::new();
-        account(&due, &rows, &jobs, &mut problems, &mut BTreeMap::new());
-        match problem {
-            None => assert!(problems.is_empty(), "{problems:?}"),
-            Some(part) => {
-                assert!(problems.iter().any(|p| p.contains(part)), "{part}: {problems:?}");
-            }
-        }
-    };
-    let missed = |first, last, count| row(first, last, count, "missed", Some("away"), None);
-    let all = || vec![started(30, "b"), missed(20, 20, 1), started(10, "a")];
-    let with = |at: usize, row: Value| {
-        let mut rows = all();
-        rows[at] = row;
-        rows
-    };
-    check(all(), &["a", "b"], None);
-    check(vec![started(40, "c"), missed(10, 30, 3)], &["c"], None);
-    check(vec![missed(10, 30, 2)], &[], Some("and not 2"));
-    check(with(0, missed(40, 40, 1)), &["a"], Some("nothing is known"));
-    check(with(0, started(31, "b")), &["a", "b"], Some("0 to 0 slots were due"));
-    check(with(1, missed(20, 30, 2)), &["a", "b"], Some("twice"));
-    check(all(), &["a"], Some("another's, or none"));
-    check(with(1, started(20, "a")), &["a", "b"], Some("another's, or none"));
-    check(all(), &["a", "b", "c"], Some("no slot has job c"));
-    check(with(1, row(20, 20, 1, "started", None, None)), &["a", "b"], Some("does not say"));
-    check(with(1, row(20, 20, 1, "skipped", None, None)), &["a", "b"], Some("does not say"));
-    let promise = || row(20, 20, 1, "skipped", Some(&follows), None);
-    check(with(1, promise()), &["a", "b"], Some("no job followed"));
-    let late = row(30, 30, 1, "started", Some(&format!("late: {OVERRUN}")), Some("b"));
-    check(vec![late, promise(), started(10, "a")], &["a", "b"], None);
 }
 
 #[test]
