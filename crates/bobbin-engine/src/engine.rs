@@ -31,6 +31,7 @@ use crate::load::{GRACE, Loaded, Loading, Rounds};
 use crate::report::{Outcome, Phase, RunReport, TableReport, Tally};
 use crate::spool::{self, Limits, Sealed, Spool, WaitingRows};
 use crate::treat::{Rules, Treating};
+use crate::vault::Vault;
 
 /// Runs jobs. Everything it keeps is below one directory: `ledger.sqlite` and `spool/`.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct Engine {
     pub rounds: Rounds,
     /// Days that jobs, their logs, loads and slots are kept (F-54, F-62).
     pub keep_days: u32,
+    /// Whether what waits on disk is sealed, with the key of [`crate::vault`] (F-103).
+    pub seal_spool: bool,
     /// Days that what is extracted may wait to be loaded (F-106); then it is deleted, and read again.
     pub keep_waiting_days: u32,
     /// Compressed bytes the spool may hold before the extraction waits for the destination.
@@ -88,6 +91,7 @@ impl Engine {
             limits: Limits::default(),
             rounds: Rounds::default(),
             keep_days: 60,
+            seal_spool: true,
             keep_waiting_days: 30,
             most_spool_bytes: 8 << 30,
         }
@@ -323,12 +327,15 @@ impl Engine {
             reached: None,
         }));
         let first_sequence = sequence_after(cx.clock.now(), recovered.sequence);
+        let vault = self.seal_spool.then(|| Vault::open(&self.home, true)).transpose()?;
+        let vault = vault.map(Arc::new);
         let writer = spool.writer(
             job,
             first_sequence,
             Limits { records: rows, ..self.limits },
             state.clone(),
             Arc::clone(&treating),
+            vault,
         )?;
         let held_bytes = Arc::clone(&writer.held_bytes);
         let flags = extract::Loading::default();

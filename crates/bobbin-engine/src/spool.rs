@@ -14,6 +14,7 @@
 //! found by [`Spool::recover`]: sealed segments are loaded by the next job, partial ones were
 //! never covered by a state and are deleted. No loading happens here.
 
+mod cipher;
 mod manifest;
 mod reader;
 mod writer;
@@ -28,6 +29,7 @@ use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Result};
 
 use crate::treat::Rules;
+use crate::vault::Vault;
 
 pub use manifest::Sealed;
 pub use reader::SegmentReader;
@@ -128,8 +130,9 @@ impl Spool {
         limits: Limits,
         base: State,
         rules: Arc<Rules>,
+        vault: Option<Arc<Vault>>,
     ) -> Result<SpoolWriter> {
-        SpoolWriter::new(&self.directory, job.clone(), first_sequence, limits, base, rules)
+        SpoolWriter::new(&self.directory, job.clone(), first_sequence, limits, base, rules, vault)
     }
 
     /// Finds what earlier jobs left and deletes what they had not sealed.

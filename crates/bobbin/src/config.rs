@@ -23,12 +23,14 @@ pub(crate) use part::Part;
 pub(crate) use store::Store;
 
 /// What the file says, word for word.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     home: Option<PathBuf>,
     keep_days: Option<u32>,
     keep_waiting_days: Option<u32>,
+    #[serde(default = "yes")]
+    seal_spool: bool,
     hash_key: Option<toml::Value>,
     #[serde(default)]
     sources: BTreeMap<String, toml::Table>,
@@ -42,6 +44,28 @@ struct File {
     hooks: BTreeMap<String, notify::HookTable>,
     #[serde(default)]
     service: ServiceTable,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            home: None,
+            keep_days: None,
+            keep_waiting_days: None,
+            seal_spool: true,
+            hash_key: None,
+            sources: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            notify: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            service: ServiceTable::default(),
+        }
+    }
 }
 
 /// `[service]`, word for word: what the running service lets the API do.
@@ -73,6 +97,8 @@ pub(crate) struct Config {
     pub(crate) keep_days: Option<u32>,
     /// Days that what is extracted may wait to be loaded; the default unless given.
     pub(crate) keep_waiting_days: Option<u32>,
+    /// Whether what waits on disk is sealed.
+    pub(crate) seal_spool: bool,
     /// The sources by name.
     pub(crate) sources: BTreeMap<String, Part>,
     /// The destinations by name.
@@ -135,6 +161,7 @@ impl Config {
     pub(crate) fn engine(&self) -> Engine {
         let mut engine = Engine::new(&self.home);
         engine.keep_days = self.keep_days.unwrap_or(engine.keep_days);
+        engine.seal_spool = self.seal_spool;
         engine.keep_waiting_days = self.keep_waiting_days.unwrap_or(engine.keep_waiting_days);
         engine
     }
@@ -258,6 +285,7 @@ impl Config {
             home,
             keep_days: file.keep_days,
             keep_waiting_days: file.keep_waiting_days,
+            seal_spool: file.seal_spool,
             sources,
             destinations,
             connections,
@@ -274,6 +302,7 @@ impl Config {
     pub(crate) fn differing_settings(&self, new: &Self) -> Vec<String> {
         let settings = [
             ("keep_days", self.keep_days != new.keep_days),
+            ("seal_spool", self.seal_spool != new.seal_spool),
             ("keep_waiting_days", self.keep_waiting_days != new.keep_waiting_days),
             ("notify", self.telling.channels != new.telling.channels),
             ("hooks", self.telling.hooks != new.telling.hooks),

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 use bobbin_core::{Error, Result};
 
 use super::Sealed;
+use super::cipher::In;
 
 /// The text of a sealed segment. Frame checksums are verified while reading.
 pub struct SegmentReader {
@@ -13,7 +15,7 @@ pub struct SegmentReader {
 }
 
 struct Watched {
-    inner: zstd::Decoder<'static, BufReader<File>>,
+    inner: zstd::Decoder<'static, BufReader<In>>,
     fault: Option<String>,
 }
 
@@ -23,7 +25,10 @@ impl SegmentReader {
         let failed =
             |error| Error::io("cannot open a segment", error).with("path", sealed.data.display());
         let file = File::open(&sealed.data).map_err(failed)?;
-        let inner = zstd::Decoder::new(file).map_err(failed)?;
+        // HOME/spool/CONNECTION/JOB/FILE
+        let home = sealed.data.ancestors().nth(4).unwrap_or(Path::new("."));
+        let opened = In::begin(file, home).map_err(failed)?;
+        let inner = zstd::Decoder::new(opened).map_err(failed)?;
         Ok(Self { lines: BufReader::with_capacity(1 << 20, Watched { inner, fault: None }) })
     }
 

@@ -19,8 +19,10 @@ use bobbin_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 
 use super::Sealed;
+use super::cipher::Out;
 use super::manifest::data_path;
 use crate::treat::Rules;
+use crate::vault::Vault;
 
 /// Bounds on what the spool takes.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,8 @@ pub struct SpoolWriter {
     next_sequence: i64,
     /// What lines have gone through that come here.
     rules: Arc<Rules>,
+    /// Seals what is written, where it is to be.
+    vault: Option<Arc<Vault>>,
     streams: HashMap<StreamName, Stream>,
     open: Option<OpenSegment>,
     /// A state that no segment carries yet.
@@ -66,7 +70,7 @@ struct OpenSegment {
     stream: StreamName,
     partial: PathBuf,
     manifest: PathBuf,
-    encoder: zstd::Encoder<'static, File>,
+    encoder: zstd::Encoder<'static, Out>,
     number: u64,
     records: u64,
     rejected: u64,
@@ -84,6 +88,7 @@ impl SpoolWriter {
         limits: Limits,
         base: State,
         rules: Arc<Rules>,
+        vault: Option<Arc<Vault>>,
     ) -> Result<Self> {
         let directory = spool.join(job.as_str());
         fs::create_dir_all(&directory).map_err(|error| {
@@ -105,6 +110,7 @@ impl SpoolWriter {
             buffer: Vec::new(),
             buffered: 0,
             held_bytes: Arc::default(),
+            vault,
         })
     }
 
@@ -141,7 +147,8 @@ impl SpoolWriter {
             let failed =
                 |error| Error::io("cannot write a segment", error).with("path", partial.display());
             let file = File::create(&partial).map_err(failed)?;
-            let mut encoder = zstd::Encoder::new(file, 1).map_err(failed)?;
+            let out = Out::begin(file, self.vault.as_deref())?;
+            let mut encoder = zstd::Encoder::new(out, 1).map_err(failed)?;
             encoder.include_checksum(true).map_err(failed)?;
             self.open = Some(OpenSegment {
                 stream: stream.clone(),
@@ -223,7 +230,7 @@ impl SpoolWriter {
         let Some(open) = self.open.take() else { return Ok(()) };
         let failed =
             |error| Error::io("cannot seal a segment", error).with("path", open.partial.display());
-        let file = open.encoder.finish().map_err(failed)?;
+        let file = open.encoder.finish().and_then(Out::finish).map_err(failed)?;
         crash::point("segment-written");
         file.sync_all().map_err(failed)?;
         let size_bytes = file.metadata().map_err(failed)?.len();
