@@ -194,7 +194,7 @@ impl Gate {
         }
         let peer = request.extensions().get::<Peer>().copied();
         let asked = Asked::of(&method, path, request.headers(), peer);
-        let key = match replay::key(&method, path, request.headers()) {
+        let key = match replay::key(path, request.headers()) {
             Ok(key) => key,
             Err(problem) => {
                 entry.refused = entry.refused.or(Some(problem));

@@ -20,6 +20,7 @@ use crate::audit::Asked;
 use crate::gate::{Watch, is_encrypted};
 use crate::guests::Peer;
 use crate::problem::Problem;
+use crate::replay::Unkept;
 use crate::who::{self, Who, same};
 use crate::{Api, people, token};
 
@@ -47,6 +48,7 @@ struct Begun {
 pub(super) async fn begin(
     State(api): State<Arc<Api>>,
     Extension(watch): Extension<Arc<Watch>>,
+    unkept: Unkept,
     request: Request,
 ) -> Answer<Response> {
     let headers = request.headers().clone();
@@ -83,7 +85,7 @@ pub(super) async fn begin(
         super::asked(api, move |api| Ok(api.engine.ledger()?.end_session(&old)?)).await?;
     }
     let cookie = cookie(begun.text.reveal(), is_secure(&watch, &headers));
-    let mut response = (StatusCode::CREATED, Json(begun.told)).into_response();
+    let mut response = unkept.told((StatusCode::CREATED, Json(begun.told)));
     response.headers_mut().insert(header::SET_COOKIE, cookie?);
     Ok(response)
 }
