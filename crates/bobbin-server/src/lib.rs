@@ -272,6 +272,9 @@ pub struct Api {
     pub warned: fn(&Error),
 }
 
+/// Threads for what blocks.
+const BLOCKING: usize = 8;
+
 /// How long answers on their way have once the server is to stop.
 const PARTING: Duration = Duration::from_secs(3);
 
@@ -303,7 +306,7 @@ impl Server {
         let address = listener.local_addr().map_err(refused)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(8)
+            .max_blocking_threads(BLOCKING)
             .build()
             .map_err(refused)?;
         let (stop, stopped) = oneshot::channel::<()>();
