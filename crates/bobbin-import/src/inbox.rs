@@ -143,7 +143,8 @@ impl Inbox {
     /// then by another series (`history.rs`).
     ///
     /// # Errors
-    /// Of kind `Unavailable` when as much waits as may, `DiskFull` or `Io` when it cannot be written.
+    /// Of kind `Unavailable` when as much waits as may, `DiskFull` or `Io` when it cannot be written, `Config`
+    /// when a table would be one too many.
     pub fn accept(&self, batches: &[Batch], now: Timestamp) -> Result<Accepted> {
         let rows = batches.iter().map(Batch::rows).sum();
         self.check_room()?;

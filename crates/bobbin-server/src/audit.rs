@@ -27,6 +27,11 @@ impl Asked {
         Self { method: method.to_string(), path: path.chars().take(MOST).collect(), address }
     }
 
+    /// From where it comes, as far as that is known.
+    pub(crate) fn address(&self) -> &str {
+        self.address.as_deref().unwrap_or("")
+    }
+
     /// Writes down that it was asked and answered. That it cannot be is told, and fails nothing.
     pub(crate) async fn write_down(self, api: &Arc<Api>, kind: &str, name: String, status: u16) {
         let act = Act {
@@ -51,7 +56,7 @@ impl Asked {
 }
 
 /// From where a request comes. A proxy on this machine says for whom it asks.
-fn from(headers: &HeaderMap, Peer(peer): Peer) -> String {
+pub(crate) fn from(headers: &HeaderMap, Peer(peer): Peer) -> String {
     let told = headers.get_all("x-forwarded-for").iter().next_back();
     let told = told.and_then(|value| value.to_str().ok()?.rsplit(',').next());
     let told = told.and_then(|text| text.trim().parse::<std::net::IpAddr>().ok());

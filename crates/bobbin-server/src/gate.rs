@@ -35,6 +35,8 @@ pub(crate) struct Watch {
     pub(crate) tries: Tries,
     /// Logs that are followed at once.
     followers: Arc<Semaphore>,
+    /// What asks a destination at once.
+    asking: Arc<Semaphore>,
     /// What is being done and must not be done twice.
     pub(crate) running: Running,
     /// Whether the service is for this machine alone.
@@ -44,7 +46,28 @@ pub(crate) struct Watch {
 /// Logs that are followed at once; each takes a connection for long.
 const MOST_FOLLOWERS: usize = 16;
 
+/// Requests that ask a destination at once. A destination may hang, and of the threads for what blocks
+/// ([`crate::BLOCKING`]) most must be left for whatever needs none.
+const MOST_ASKING: usize = 3;
+const _: () = assert!(2 * MOST_ASKING < crate::BLOCKING);
+
+/// How long a request waits for that.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl Watch {
+    /// A turn to ask a destination, held until it has answered.
+    ///
+    /// # Errors
+    /// When none is free for a while.
+    pub(crate) async fn turn_to_ask(&self) -> Answer<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.asking).acquire_owned();
+        if let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, turn).await {
+            return Ok(turn);
+        }
+        let detail = "other requests wait for answers of destinations; try again later";
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(10))
+    }
+
     /// A seat of one who follows something without end.
     ///
     /// # Errors
@@ -60,6 +83,7 @@ impl Watch {
         Self {
             tries: Tries::new(),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
+            asking: Arc::new(Semaphore::new(MOST_ASKING)),
             running: Running::default(),
             is_local: address.ip().is_loopback(),
         }
@@ -194,7 +218,7 @@ impl Gate {
         }
         let peer = request.extensions().get::<Peer>().copied();
         let asked = Asked::of(&method, path, request.headers(), peer);
-        let key = match replay::key(&method, path, request.headers()) {
+        let key = match replay::key(path, request.headers()) {
             Ok(key) => key,
             Err(problem) => {
                 entry.refused = entry.refused.or(Some(problem));

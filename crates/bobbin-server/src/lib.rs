@@ -16,6 +16,7 @@ pub mod token;
 mod who;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -124,7 +125,7 @@ pub struct Property {
 }
 
 /// A wish to make, change or remove something.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Edit {
     /// What.
     pub thing: Thing,
@@ -134,6 +135,19 @@ pub struct Edit {
     pub body: Option<Map<String, Value>>,
     /// Whether there must be none of that name yet.
     pub new: bool,
+}
+
+/// Of what it is to be only the names: there are secrets in it.
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.body.as_ref().map(|body| body.keys().collect::<Vec<_>>());
+        f.debug_struct("Edit")
+            .field("thing", &self.thing)
+            .field("name", &self.name)
+            .field("body", &names)
+            .field("new", &self.new)
+            .finish()
+    }
 }
 
 /// What of the running program the API cannot know by itself.
@@ -272,6 +286,9 @@ pub struct Api {
     pub warned: fn(&Error),
 }
 
+/// Threads for what blocks.
+const BLOCKING: usize = 8;
+
 /// How long answers on their way have once the server is to stop.
 const PARTING: Duration = Duration::from_secs(3);
 
@@ -303,7 +320,7 @@ impl Server {
         let address = listener.local_addr().map_err(refused)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(8)
+            .max_blocking_threads(BLOCKING)
             .build()
             .map_err(refused)?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -355,5 +372,19 @@ impl Drop for Server {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_shown_without_its_secrets() {
+        let body = [("password".to_owned(), Value::from("canary"))];
+        let body = Some(body.into_iter().collect());
+        let edit = Edit { thing: Thing::Destination, name: "out".to_owned(), body, new: true };
+        let shown = format!("{edit:?}");
+        assert!(shown.contains("password") && !shown.contains("canary"), "{shown}");
     }
 }

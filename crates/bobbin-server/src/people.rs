@@ -98,19 +98,51 @@ fn text_of(error: impl std::fmt::Display) -> std::io::Error {
     std::io::Error::other(error.to_string())
 }
 
-/// How often a name may be tried.
+/// How often a name may be tried from one address.
 const TRIES: usize = 5;
+
+/// The same from all addresses together: whoever tries other people's names should not lock them out.
+const TRIES_OF_ALL: usize = 50;
+
+/// Wrong tokens and names of nobody that are written down for one address.
+const WRITTEN: usize = 50;
 
 /// In what time.
 const WITHIN: Duration = Duration::from_mins(15);
 
-/// Names that are remembered; beyond, the one that was tried longest ago is forgotten.
+/// Names and addresses that are remembered; beyond, the one that was tried longest ago is forgotten.
 const NAMES: usize = 10_000;
 
-/// Who was tried with a wrong password, and when. It is forgotten with the process.
+/// Who was tried with a wrong password, from where, and when. It is forgotten with the process.
 pub(crate) struct Tries {
-    of: Mutex<HashMap<[u8; 32], Vec<Instant>>>,
+    of: Mutex<HashMap<[u8; 32], Tried>>,
     turns: Arc<Semaphore>,
+}
+
+/// How a name, or a name from an address, was tried.
+#[derive(Default)]
+struct Tried {
+    at: Vec<Instant>,
+    /// When a refusal was last to be written down.
+    told: Option<Instant>,
+}
+
+impl Tried {
+    /// Forgets what is over; gives the time to wait when there are `most` left.
+    fn wait(&mut self, most: usize, now: Instant) -> Option<Duration> {
+        self.at.retain(|at| now.duration_since(*at) < WITHIN);
+        let since = now.duration_since(*self.at.first().filter(|_| self.at.len() >= most)?);
+        Some(WITHIN.saturating_sub(since))
+    }
+}
+
+/// A name that was tried too often.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TooOften {
+    /// The time after which it may be tried again.
+    pub(crate) wait: Duration,
+    /// Whether it is the first refusal of that name for long, which is written down.
+    pub(crate) first: bool,
 }
 
 impl Tries {
@@ -118,36 +150,55 @@ impl Tries {
         Self { of: Mutex::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    /// Lets a name be tried, whether there is such a user or not. It counts as failed until
+    /// Lets a name be tried from an address, whether there is such a user or not. It counts as failed until
     /// [`Tries::succeeded`].
     ///
     /// # Errors
-    /// With the time after which it may be tried again.
-    pub(crate) fn begin(&self, name: &str, now: Instant) -> std::result::Result<(), Duration> {
+    /// When it was too often.
+    pub(crate) fn begin(
+        &self,
+        name: &str,
+        address: &str,
+        now: Instant,
+    ) -> std::result::Result<(), TooOften> {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = key(name);
-        if of.len() >= NAMES && !of.contains_key(&key) {
-            of.retain(|_, tries| tries.iter().any(|at| now.duration_since(*at) < WITHIN));
-            if of.len() >= NAMES {
-                let oldest = of.iter().min_by_key(|(_, tries)| tries.last().copied());
-                if let Some(oldest) = oldest.map(|(key, _)| *key) {
-                    of.remove(&oldest);
-                }
+        let (all, here) = (key(name, ""), key(name, address));
+        let of_all = remembered(&mut of, all, now).wait(TRIES_OF_ALL, now);
+        let of_here = remembered(&mut of, here, now).wait(TRIES, now);
+        if let Some(wait) = of_all.max(of_here) {
+            let told = &mut remembered(&mut of, all, now).told;
+            let first = told.is_none_or(|at| now.duration_since(at) >= WITHIN);
+            if first {
+                *told = Some(now);
             }
+            return Err(TooOften { wait, first });
         }
-        let tries = of.entry(key).or_default();
-        tries.retain(|at| now.duration_since(*at) < WITHIN);
-        if tries.len() >= TRIES {
-            let since = tries.first().map_or(Duration::ZERO, |first| now.duration_since(*first));
-            return Err(WITHIN.saturating_sub(since));
+        for key in [all, here] {
+            remembered(&mut of, key, now).at.push(now);
         }
-        tries.push(now);
         Ok(())
     }
 
     /// The password was right.
-    pub(crate) fn succeeded(&self, name: &str) {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(name));
+    pub(crate) fn succeeded(&self, name: &str, address: &str) {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        of.remove(&key(name, address));
+        // What others tried elsewhere still counts.
+        if let Some(all) = of.get_mut(&key(name, "")) {
+            all.at.pop();
+        }
+    }
+
+    /// Whether one more failure of nobody that is known is written down for an address.
+    pub(crate) fn is_written(&self, address: &str, now: Instant) -> bool {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        // No name has a space.
+        let tried = remembered(&mut of, key(" written", address), now);
+        let room = tried.wait(WRITTEN, now).is_none();
+        if room {
+            tried.at.push(now);
+        }
+        room
     }
 
     /// Waits for a turn to compare or hash a password.
@@ -157,9 +208,25 @@ impl Tries {
     }
 }
 
+/// What is remembered under a key. There is room for it: what is over goes, or else what was tried longest
+/// ago.
+fn remembered(of: &mut HashMap<[u8; 32], Tried>, key: [u8; 32], now: Instant) -> &mut Tried {
+    if of.len() >= NAMES && !of.contains_key(&key) {
+        of.retain(|_, tried| tried.at.iter().any(|at| now.duration_since(*at) < WITHIN));
+        if of.len() >= NAMES {
+            let oldest = of.iter().min_by_key(|(_, tried)| tried.at.last().copied());
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                of.remove(&oldest);
+            }
+        }
+    }
+    of.entry(key).or_default()
+}
+
 /// Names are kept as hashes: they may be long, or passwords typed into the wrong field.
-fn key(name: &str) -> [u8; 32] {
-    Sha256::digest(name.to_ascii_lowercase().as_bytes()).into()
+fn key(name: &str, address: &str) -> [u8; 32] {
+    let name = Sha256::digest(name.to_ascii_lowercase().as_bytes());
+    Sha256::new().chain_update(name).chain_update(address.as_bytes()).finalize().into()
 }
 
 #[cfg(test)]
@@ -215,18 +282,49 @@ mod tests {
     fn a_name_is_tried_five_times_in_fifteen_minutes() {
         let (tries, start) = (Tries::new(), Instant::now());
         let at = |minutes: u64| start + Duration::from_mins(minutes);
+        let refused = |minutes, first| Err(TooOften { wait: Duration::from_mins(minutes), first });
         for minute in 0..5 {
-            assert_eq!(tries.begin("Anna", at(minute)), Ok(()));
+            assert_eq!(tries.begin("Anna", "a", at(minute)), Ok(()));
         }
-        assert_eq!(tries.begin("anna", at(5)), Err(Duration::from_mins(10)));
-        assert_eq!(tries.begin("bert", at(5)), Ok(()));
-        assert_eq!(tries.begin("anna", at(15)), Ok(()), "the first is over");
-        assert_eq!(tries.begin("anna", at(15)), Err(Duration::from_mins(1)));
-        tries.succeeded("ANNA");
-        assert_eq!(tries.begin("anna", at(15)), Ok(()));
+        assert_eq!(tries.begin("anna", "a", at(5)), refused(10, true));
+        assert_eq!(tries.begin("anna", "a", at(5)), refused(10, false), "once is enough");
+        assert_eq!(tries.begin("bert", "a", at(5)), Ok(()));
+        assert_eq!(tries.begin("anna", "b", at(5)), Ok(()), "it is somebody else");
+        assert_eq!(tries.begin("anna", "a", at(15)), Ok(()), "the first is over");
+        assert_eq!(tries.begin("anna", "a", at(15)), refused(1, false));
+        tries.succeeded("ANNA", "a");
+        assert_eq!(tries.begin("anna", "a", at(15)), Ok(()));
         for n in 0..NAMES + 10 {
-            let _ = tries.begin(&n.to_string(), at(16));
+            let _ = tries.begin(&n.to_string(), "a", at(16));
         }
         assert!(tries.of.lock().unwrap().len() <= NAMES);
+    }
+
+    #[test]
+    fn a_name_is_tried_fifty_times_from_everywhere() {
+        let (tries, now) = (Tries::new(), Instant::now());
+        for n in 0..TRIES_OF_ALL {
+            assert_eq!(tries.begin("anna", &format!("a{n}"), now), Ok(()));
+        }
+        let refused = |first| Err(TooOften { wait: WITHIN, first });
+        assert_eq!(tries.begin("anna", "b", now), refused(true));
+        assert_eq!(tries.begin("anna", "c", now), refused(false));
+        // Whoever comes in takes back their own try, no other one.
+        tries.succeeded("anna", "a0");
+        assert_eq!(tries.begin("anna", "b", now), Ok(()));
+        assert_eq!(tries.begin("anna", "b", now), refused(false));
+        // A refusal is written down again once a period is over.
+        let later = now + WITHIN;
+        for _ in 0..TRIES {
+            assert_eq!(tries.begin("anna", "b", later), Ok(()));
+        }
+        assert_eq!(tries.begin("anna", "b", later), refused(true));
+    }
+
+    #[test]
+    fn so_many_failures_of_nobody_are_written_down() {
+        let (tries, now) = (Tries::new(), Instant::now());
+        assert_eq!((0..200).filter(|_| tries.is_written("a", now)).count(), WRITTEN);
+        assert!(tries.is_written("b", now) && tries.is_written("a", now + WITHIN));
     }
 }

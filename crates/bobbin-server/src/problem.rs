@@ -100,10 +100,12 @@ impl Problem {
     /// The answer to whoever pushes records.
     pub(crate) fn for_import(self) -> Response {
         let mut body = json!({ "status": "ERROR", "error": self.detail });
-        for (key, value) in self.more {
-            body[key] = value;
+        for (key, value) in &self.more {
+            body[key] = value.clone();
         }
-        (self.status, axum::Json(body)).into_response()
+        let mut response = (self.status, axum::Json(body)).into_response();
+        self.hold(&mut response);
+        response
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, HttpBody, to_bytes};
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bobbin_core::{Error, Result};
@@ -29,8 +30,32 @@ const LONGEST: usize = 255;
 /// Bytes of an answer's body that are kept.
 const MOST_KEPT: u64 = 64 << 10;
 
-/// Where answers hold secrets, which are kept nowhere.
-const SECRET: [&str; 2] = ["/api/v1/keys", "/api/v1/session"];
+/// What a handler asks for whose answer holds a secret, which is kept nowhere: a request with a key is
+/// refused before anything is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unkept(());
+
+impl Unkept {
+    /// The answer, marked so that nothing is kept of it.
+    pub(crate) fn told(self, answer: impl IntoResponse) -> Response {
+        let mut response = answer.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Unkept {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let unkept = Self(());
+        if parts.headers.contains_key(KEY) {
+            let detail = "the answer holds a secret and is not kept: ask without Idempotency-Key";
+            return Err(unkept.told(Problem::new(StatusCode::BAD_REQUEST, detail)));
+        }
+        Ok(unkept)
+    }
+}
 
 /// Requests with a key that are being done, by whom and key.
 #[derive(Clone, Default)]
@@ -59,14 +84,10 @@ impl Drop for Place {
 /// The key of a changing request, if it has one.
 ///
 /// # Errors
-/// When that is no key, or nothing may be kept of the answer.
-pub(crate) fn key(method: &Method, path: &str, headers: &HeaderMap) -> Answer<Option<String>> {
+/// When that is no key.
+pub(crate) fn key(path: &str, headers: &HeaderMap) -> Answer<Option<String>> {
     let mut keys = headers.get_all(KEY).iter();
     let Some(key) = keys.next().filter(|_| path.starts_with("/api/v1/")) else { return Ok(None) };
-    let wrong = |detail: &str| Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    if *method == Method::POST && SECRET.contains(&path) {
-        return wrong("the answer holds a secret and is not kept: ask without Idempotency-Key");
-    }
     match key.to_str() {
         Ok(key)
             if (1..=LONGEST).contains(&key.len())
@@ -75,7 +96,10 @@ pub(crate) fn key(method: &Method, path: &str, headers: &HeaderMap) -> Answer<Op
         {
             Ok(Some(key.to_owned()))
         }
-        _ => wrong("Idempotency-Key is given once, as 1 to 255 visible ASCII characters"),
+        _ => {
+            let detail = "Idempotency-Key is given once, as 1 to 255 visible ASCII characters";
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
     }
 }
 
@@ -117,9 +141,10 @@ pub(crate) async fn once(
         Err(problem) => return problem.into_response(),
     }
     let response = next.run(Request::from_parts(head, Body::from(body))).await;
-    // What failed here, or was too often, may be tried again.
+    // What failed here, or was too often, may be tried again; a secret is kept nowhere.
     let status = response.status();
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+    let unkept = response.extensions().get::<Unkept>().is_some();
+    if unkept || status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return response;
     }
     let (response, reply) = kept(response).await;

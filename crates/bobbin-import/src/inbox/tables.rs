@@ -14,6 +14,9 @@ use crate::names::ID;
 /// Fields a table without a schema is listed with.
 const MOST_FIELDS: usize = 10_000;
 
+/// Tables of one inbox. Each is a table of the destination, and all of them are written with each new one.
+const MOST_TABLES: usize = 1_000;
+
 /// By name; the order is the catalog's.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Tables(BTreeMap<String, Stream>);
@@ -38,12 +41,19 @@ impl Tables {
     }
 
     /// Takes in what a request says of its tables, durably; writes nothing when all is known.
+    ///
+    /// # Errors
+    /// Of kind `Config` when there would be too many. Those that are there go on, however many they are.
     pub(crate) fn learn(&mut self, place: &Place, batches: &[Batch]) -> Result<()> {
         let mut changed: Option<Self> = None;
         for batch in batches {
             let known = changed.as_ref().unwrap_or(self).0.get(batch.stream.name.as_str());
             if let Some(stream) = newer(known, batch) {
+                let is_new = known.is_none();
                 let all = changed.get_or_insert_with(|| self.clone());
+                if is_new && all.0.len() >= MOST_TABLES {
+                    return Err(too_many(&stream));
+                }
                 all.0.insert(stream.name.to_string(), stream);
             }
         }
@@ -63,6 +73,14 @@ impl Tables {
     pub(crate) fn catalog(&self) -> Catalog {
         Catalog { streams: self.0.values().cloned().collect() }
     }
+}
+
+fn too_many(stream: &Stream) -> Error {
+    Error::config(format!(
+        "a connection takes pushed records for {MOST_TABLES} tables at most, and this is a new one"
+    ))
+    .with("table", &stream.name)
+    .hint("is something else than a table's name in table_name? Otherwise push into a second connection")
 }
 
 /// The table as it is known after a batch, when that is not as before: a schema takes the place of what

@@ -286,3 +286,28 @@ fn a_check_tells_what_waits() {
     assert_eq!(check.facts[1].1, format!("1 request, 2 records, {bytes} bytes"));
     assert_eq!(check.facts[2], ("oldest".to_owned(), "2026-11-28T09:30:00Z".to_owned()));
 }
+
+#[test]
+fn an_inbox_has_so_many_tables_and_those_it_has_go_on() {
+    let home = Home::new();
+    let inbox = home.open();
+    let push_into = |tables: std::ops::Range<usize>| {
+        let messages: Vec<String> = tables
+            .map(|n| {
+                format!(
+                    r#"{{"table_name":"t{n}","sequence":1,"action":"upsert","key_names":["id"],"data":{{"id":1}}}}"#
+                )
+            })
+            .collect();
+        inbox.accept(&push(&format!("[{}]", messages.join(","))), now())
+    };
+    push_into(0..990).unwrap();
+    let error = push_into(985..1001).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let report = error.report();
+    assert!(report.contains("1000 tables at most") && report.contains("table: t1000"), "{report}");
+    assert_eq!(home.names("requests").len(), 1, "nothing of it was taken");
+    push_into(985..1000).unwrap();
+    push_into(1000..1001).unwrap_err();
+    push_into(0..1000).unwrap();
+}

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use bobbin_core::id::StreamName;
 use bobbin_core::rejected::RejectedQuery;
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Given, asked, given, known};
 use crate::Api;
+use crate::gate::Watch;
 use crate::problem::Problem;
 
 /// What Stitch shows in its three cards (`stitch-behaviour.md` 6.5, F-63), and what needs somebody.
@@ -95,11 +96,14 @@ enum Mode {
 /// Lets the next job read from the start date again (F-34, F-35).
 pub(super) async fn reset(
     State(api): State<Arc<Api>>,
+    Extension(watch): Extension<Arc<Watch>>,
     Path(connection): Path<String>,
     body: Given<Json<Reset>, JsonRejection>,
 ) -> Answer<Json<Value>> {
     let Json(reset) = given(body)?;
+    let turn = watch.turn_to_ask().await?;
     asked(api, move |api| {
+        let _turn = turn;
         let id = known(api, &connection)?;
         let replace = reset.mode == Mode::Replace;
         Ok(Json(json!({ "streams": api.program.reset(&id, &reset.tables, replace)? })))
@@ -142,11 +146,14 @@ pub(super) struct RejectedPage {
 /// The records that were set aside, counted and the newest one by one.
 pub(super) async fn rejected(
     State(api): State<Arc<Api>>,
+    Extension(watch): Extension<Arc<Watch>>,
     Path(connection): Path<String>,
     query: Given<Query<RejectedPage>, QueryRejection>,
 ) -> Answer<Json<Value>> {
     let Query(page) = given(query)?;
+    let turn = watch.turn_to_ask().await?;
     asked(api, move |api| {
+        let _turn = turn;
         let id = known(api, &connection)?;
         let most = page.limit.unwrap_or(20).min(1000);
         let query = RejectedQuery { table: page.table, most, text: page.records };
@@ -166,11 +173,14 @@ pub(super) struct Retry {
 /// Loads what was set aside again.
 pub(super) async fn retry(
     State(api): State<Arc<Api>>,
+    Extension(watch): Extension<Arc<Watch>>,
     Path(connection): Path<String>,
     body: Given<Json<Retry>, JsonRejection>,
 ) -> Answer<Json<Value>> {
     let Json(retry) = given(body)?;
+    let turn = watch.turn_to_ask().await?;
     asked(api, move |api| {
+        let _turn = turn;
         let id = known(api, &connection)?;
         Ok(Json(json!({ "data": api.program.retry(&id, retry.table.as_deref())? })))
     })

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use bobbin_engine::ledger::{Key, Role};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Given, asked, given};
 use crate::problem::Problem;
+use crate::replay::Unkept;
 use crate::{Api, token};
 
 #[derive(Deserialize)]
@@ -36,8 +38,9 @@ pub(super) async fn keys(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
 /// The only answer in which the key's text ever stands.
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
+    unkept: Unkept,
     body: Given<Json<NewKey>, JsonRejection>,
-) -> Answer<(StatusCode, Json<Value>)> {
+) -> Answer<Response> {
     let Json(NewKey { description, role }) = given(body)?;
     let made = asked(api, move |api| {
         let (text, key) = token::make_key(&api.engine.ledger()?, &description, role)?;
@@ -45,7 +48,7 @@ pub(super) async fn create(
         told["key"] = text.reveal().into();
         Ok(told)
     });
-    Ok((StatusCode::CREATED, Json(made.await?)))
+    Ok(unkept.told((StatusCode::CREATED, Json(made.await?))))
 }
 
 pub(super) async fn change(

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use bobbin_core::secret::Secret;
 use bobbin_engine::ledger::{Ledger, Role, User, UserChange};
@@ -15,9 +15,11 @@ use serde_json::{Value, json};
 
 use super::{Answer, Given, Refusal, asked};
 use crate::gate::Watch;
+use crate::guests::Peer;
+use crate::people::TooOften;
 use crate::problem::Problem;
 use crate::who::{By, Who};
-use crate::{Api, people};
+use crate::{Api, audit, people};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,6 +146,8 @@ pub(super) async fn password(
     State(api): State<Arc<Api>>,
     Extension(watch): Extension<Arc<Watch>>,
     Extension(who): Extension<Who>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
     body: Given<Json<OwnPassword>, JsonRejection>,
 ) -> Answer<Json<Value>> {
     let By::User(user) = who.by.clone() else {
@@ -152,7 +156,8 @@ pub(super) async fn password(
     };
     let OwnPassword { old, new } = given(body, "{old, new}")?;
     let (old, new) = (Secret::new(old), Secret::new(new));
-    tried(&watch, &user.name)?;
+    let address = audit::from(&headers, peer);
+    watch.tries.begin(&user.name, &address, Instant::now())?;
     let turn = watch.tries.turn().await;
     let name = user.name.clone();
     asked(api, move |api| {
@@ -170,14 +175,13 @@ pub(super) async fn password(
         Ok(())
     })
     .await?;
-    watch.tries.succeeded(&name);
+    watch.tries.succeeded(&name, &address);
     Ok(Json(json!({ "status": "ok" })))
 }
 
-/// Lets a name be tried, unless it was too often.
-pub(super) fn tried(watch: &Watch, name: &str) -> Answer<()> {
-    watch.tries.begin(name, Instant::now()).map_err(|wait| {
+impl From<TooOften> for Problem {
+    fn from(TooOften { wait, .. }: TooOften) -> Self {
         let detail = "too many wrong passwords for that name; try again later";
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).after(wait.as_secs() as u16 + 1)
-    })
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail).after(wait.as_secs() as u16 + 1)
+    }
 }

@@ -1,6 +1,7 @@
 //! Sessions: somebody shows a password, or the first token, and is known by a cookie from then on.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Request, State};
@@ -14,12 +15,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::people::{given, tried};
+use super::people::given;
 use super::{Answer, asked};
 use crate::audit::Asked;
 use crate::gate::{Watch, is_encrypted};
 use crate::guests::Peer;
+use crate::people::TooOften;
 use crate::problem::Problem;
+use crate::replay::Unkept;
 use crate::who::{self, Who, same};
 use crate::{Api, people, token};
 
@@ -47,6 +50,7 @@ struct Begun {
 pub(super) async fn begin(
     State(api): State<Arc<Api>>,
     Extension(watch): Extension<Arc<Watch>>,
+    unkept: Unkept,
     request: Request,
 ) -> Answer<Response> {
     let headers = request.headers().clone();
@@ -64,26 +68,37 @@ pub(super) async fn begin(
         _ => return Err(Problem::new(StatusCode::BAD_REQUEST, format!("give {form}"))),
     };
     let (kind, name, begun) = match shown {
-        Shown::Token(shown) => ("token", "api-token".to_owned(), by_token(&api, &shown).await),
+        Shown::Token(shown) => ("token", None, by_token(&api, &shown).await),
         Shown::Password(name, password) => {
-            let (user, begun) = by_password(&api, &watch, &name, password).await;
-            // What is the name of nobody may be a password in the wrong field.
-            let name = user.map_or_else(|| "nobody of that name".to_owned(), |user| user.name);
-            ("user", name, begun)
+            let tried = watch.tries.begin(&name, asked.address(), Instant::now());
+            if let Err(again @ TooOften { first: false, .. }) = tried {
+                // The first of them was written down.
+                return Err(again.into());
+            }
+            let by = (&*name, asked.address());
+            let (user, begun) = by_password(&api, &watch, by, password, tried).await;
+            ("user", user.map(|user| user.name), begun)
         }
     };
+    let is_known = name.is_some() || begun.is_ok();
+    let name = name.unwrap_or_else(|| {
+        // What is the name of nobody may be a password in the wrong field.
+        if kind == "token" { "api-token" } else { "nobody of that name" }.to_owned()
+    });
     let status = match &begun {
         Ok(_) => StatusCode::CREATED,
         Err(problem) => problem.status(),
     };
-    asked.write_down(&api, kind, name, status.as_u16()).await;
+    if is_known || watch.tries.is_written(asked.address(), Instant::now()) {
+        asked.write_down(&api, kind, name, status.as_u16()).await;
+    }
     let begun = begun?;
     if let Some(old) = who::cookie(&headers) {
         let old = token::hash(old);
         super::asked(api, move |api| Ok(api.engine.ledger()?.end_session(&old)?)).await?;
     }
     let cookie = cookie(begun.text.reveal(), is_secure(&watch, &headers));
-    let mut response = (StatusCode::CREATED, Json(begun.told)).into_response();
+    let mut response = unkept.told((StatusCode::CREATED, Json(begun.told)));
     response.headers_mut().insert(header::SET_COOKIE, cookie?);
     Ok(response)
 }
@@ -101,10 +116,10 @@ async fn by_token(api: &Arc<Api>, shown: &Secret) -> Answer<Begun> {
 async fn by_password(
     api: &Arc<Api>,
     watch: &Watch,
-    name: &str,
+    (name, address): (&str, &str),
     password: Secret,
+    tried: Result<(), TooOften>,
 ) -> (Option<User>, Answer<Begun>) {
-    let tried = tried(watch, name);
     let turn = match tried {
         Ok(()) => watch.tries.turn().await,
         Err(_) => None,
@@ -114,8 +129,8 @@ async fn by_password(
         let _turn = turn;
         let found = api.engine.ledger()?.password_of(&of)?;
         let user = found.as_ref().map(|(user, _)| user.clone());
-        if let Err(problem) = tried {
-            return Ok((user, Err(problem)));
+        if let Err(too_often) = tried {
+            return Ok((user, Err(too_often.into())));
         }
         let right = people::is(&password, found.as_ref().map(|(_, kept)| kept.as_str()));
         let begun = match &user {
@@ -127,7 +142,7 @@ async fn by_password(
     match done.await {
         Ok((user, begun)) => {
             if begun.is_ok() {
-                watch.tries.succeeded(name);
+                watch.tries.succeeded(name, address);
             }
             (user, begun)
         }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::{Answer, asked, known};
 use crate::problem::Problem;
+use crate::replay::Unkept;
 use crate::{Api, token};
 
 pub(super) async fn tokens(
@@ -25,17 +27,18 @@ pub(super) async fn tokens(
 /// Makes a token; its text is told here and kept nowhere.
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
+    unkept: Unkept,
     Path(connection): Path<String>,
-) -> Answer<(StatusCode, Json<Value>)> {
-    asked(api, move |api| {
+) -> Answer<Response> {
+    let made = asked(api, move |api| {
         let id = known(api, &connection)?;
         api.program.inbox(&id)?;
         let (text, token) = token::make_token(&api.engine.ledger()?, &id)?;
         let mut told = json!(token);
         told["token"] = text.reveal().into();
-        Ok((StatusCode::CREATED, Json(told)))
-    })
-    .await
+        Ok(told)
+    });
+    Ok(unkept.told((StatusCode::CREATED, Json(made.await?))))
 }
 
 pub(super) async fn delete(

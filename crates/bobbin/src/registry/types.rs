@@ -1,5 +1,6 @@
 //! What can be set up through the API: types of sources and destinations, with their settings.
 
+use std::net::IpAddr;
 use std::path::{Component, Path};
 
 use bobbin_core::{Error, Result};
@@ -107,6 +108,9 @@ pub(crate) fn admit(thing: Thing, part: &Part, allow_local: bool) -> Result<()> 
                 .hint("through the API a DuckDB file is made below the directory of bobbin's file: give a relative path without `..`"));
         }
     }
+    if part.kind == "postgres" {
+        admit_postgres(what, part, allow_local)?;
+    }
     if let Some(url) = text("api_url").filter(|_| !allow_local) {
         let host = url.strip_prefix("https://").map(|rest| {
             let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
@@ -123,6 +127,58 @@ pub(crate) fn admit(thing: Thing, part: &Part, allow_local: bool) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// Whether a PostgreSQL server may be reached. One in a private network may: warehouses are there. Names are
+/// not looked up.
+fn admit_postgres(what: &str, part: &Part, allow_local: bool) -> Result<()> {
+    let name = &part.name;
+    let text = |key: &str| part.settings.get(key).and_then(toml::Value::as_str);
+    let host = text("host").unwrap_or("localhost");
+    if host.starts_with(['/', '@']) {
+        // Whoever comes by a socket may be known by bobbin's user alone, without a password.
+        return Err(Error::config(format!("the host of {what} `{name}` is a socket"))
+            .with("host", host)
+            .hint("through the API it is a name or an address; only the file may name a socket"));
+    }
+    if allow_local {
+        return Ok(());
+    }
+    if is_local(host) {
+        return Err(Error::config(format!("the host of {what} `{name}` is this machine or no name"))
+            .with("host", host)
+            .hint("through the API it is another machine's name or address; allow_local = true in [service] of the file allows any"));
+    }
+    if text("tls") == Some("off") {
+        return Err(Error::config(format!("`tls` of {what} `{name}` is off"))
+            .hint("through the API a password goes over TLS only; allow_local = true in [service] of the file allows `off`"));
+    }
+    Ok(())
+}
+
+/// Whether a host is this machine or beside it on the wire, where services of clouds tell secrets; in doubt it
+/// is.
+fn is_local(host: &str) -> bool {
+    let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => {
+            address.is_loopback()
+                || address.is_link_local()
+                || address.is_broadcast()
+                || address.octets()[0] == 0
+        }
+        Ok(IpAddr::V6(address)) => {
+            // The last 32 bits of an old form are an address of version 4.
+            let old = address.segments()[..6] == [0; 6];
+            old || address.is_unicast_link_local()
+        }
+        Err(_) => {
+            // `127.1`, `0x7f000001` and `2130706433` are addresses to whoever looks names up.
+            let last = host.rsplit('.').next().unwrap_or("");
+            let number = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
+            number || host.contains([':', '%']) || last == "localhost" || host == "ip6-localhost"
+        }
+    }
 }
 
 #[cfg(test)]
@@ -181,5 +237,65 @@ mod tests {
             "type = 'kustomer'\napi_token = 'x'\napi_url = 'https://acme.api.kustomerapp.com'";
         assert_eq!(judge(Source, own, false), Ok(()));
         assert_eq!(judge(Destination, "type = 'duckdb'\npath = 'a/b.duckdb'", false), Ok(()));
+    }
+
+    #[test]
+    fn a_postgres_server_is_another_machine_and_reached_with_tls() {
+        let judge = |host: &str, more: &str, allow_local| {
+            let text = format!("type = 'postgres'\nhost = '{host}'\n{more}");
+            judge(Thing::Destination, &text, allow_local)
+        };
+        for socket in ["/var/run/postgresql", "/", "@abstract"] {
+            for allow_local in [false, true] {
+                let error = judge(socket, "", allow_local).unwrap_err();
+                assert!(error.contains("is a socket"), "{socket}: {error}");
+            }
+        }
+        for local in [
+            "localhost",
+            "LocalHost.",
+            "x.localhost",
+            "ip6-localhost",
+            "127.0.0.1",
+            "127.9.9.9",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "0.0.0.0",
+            "169.254.169.254",
+            "::1",
+            "::",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "::127.0.0.1",
+            "fe80::1",
+            "fe80::1%eth0",
+            "[::1]",
+            "",
+        ] {
+            let error = judge(local, "", false).unwrap_err();
+            assert!(error.contains("is this machine"), "{local}: {error}");
+            assert_eq!(judge(local, "tls = 'off'", true), Ok(()), "{local}");
+        }
+        let unsaid = "type = 'postgres'\ndatabase = 'x'";
+        assert!(super::tests::judge(Thing::Destination, unsaid, false).is_err(), "it is localhost");
+        // Private networks are where warehouses are.
+        for there in [
+            "db.example.com",
+            "warehouse",
+            "10.0.0.5",
+            "172.16.0.5",
+            "192.168.1.5",
+            "fd00::5",
+            "2001:db8::5",
+            "8.8.8.8",
+        ] {
+            assert_eq!(judge(there, "", false), Ok(()), "{there}");
+            assert_eq!(judge(there, "tls = 'require'", false), Ok(()), "{there}");
+            let error = judge(there, "tls = 'off'", false).unwrap_err();
+            assert!(error.contains("is off"), "{there}: {error}");
+        }
     }
 }

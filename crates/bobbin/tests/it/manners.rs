@@ -1,7 +1,8 @@
 //! Requests that mean ill, are slow, are many, or come twice.
 
+use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use fake_kustomer::Simulator;
@@ -163,6 +164,40 @@ fn so_many_follow_a_log_and_whoever_leaves_makes_room() {
     }
     // Whoever asks otherwise is answered all the while.
     assert_eq!(serving.ask("GET", &format!("{jobs}/{job}/log")).0, 200);
+    serving.stop();
+}
+
+/// A destination that hangs holds up some of those who ask for it, and nobody else.
+#[test]
+fn a_destination_that_hangs_holds_up_nobody_else() {
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let desk = Desk::with("");
+    let file = format!(
+        "[sources.pushed]\ntype = \"import_api\"\n\
+         [destinations.warehouse]\ntype = \"postgres\"\nhost = \"127.0.0.1\"\nport = {}\n\
+         database = \"x\"\nuser = \"x\"\nconnect_timeout_seconds = 9\n\
+         [connections.kustomer]\nsource = \"pushed\"\ndestination = \"warehouse\"\n\
+         schedule = {{ frequency_minutes = 600 }}\n",
+        deaf.local_addr().unwrap().port()
+    );
+    fs::write(desk.path("bobbin.toml"), file).unwrap();
+    let serving = Serving::start(&desk);
+    let bearer = [("Authorization", serving.bearer.as_str())];
+    let rejected = "/api/v1/connections/kustomer/rejected";
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..10)
+            .map(|_| scope.spawn(|| send(&serving, ("GET", rejected), &bearer, "")))
+            .collect();
+        std::thread::sleep(Duration::from_secs(1));
+        let since = Instant::now();
+        send(&serving, ("GET", "/ready"), &[], "").assert(200);
+        send(&serving, ("GET", "/api/v1/connections"), &bearer, "").assert(200);
+        assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+        let answers: Vec<Answer> = all.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let later = answers.iter().filter(|answer| answer.header("retry-after") == Some("10"));
+        assert_eq!(later.count(), 7, "{answers:?}");
+        assert!(answers.iter().all(|answer| answer.status == 503), "{answers:?}");
+    });
     serving.stop();
 }
 

@@ -178,8 +178,17 @@ fn f100_what_was_accepted_survives_and_what_is_wrong_is_refused_whole() {
     let reset = json!({ "mode": "replace" });
     assert_eq!(serving.send("POST", "/api/v1/connections/kustomer/reset", &reset).0, 422);
 
-    // Two tokens at most; a deleted one is not accepted.
+    // A token's text is kept nowhere, so the answer is not given again.
     let path = "/api/v1/connections/kustomer/tokens";
+    let key = [("Authorization", serving.bearer.as_str()), ("Idempotency-Key", "one")];
+    let url = format!("http://{}{path}", serving.address);
+    for _ in 0..2 {
+        let (status, body) = ask("POST", &url, &key, "{}");
+        assert!(status == 400 && body.contains("holds a secret"), "{status} {body}");
+    }
+    assert_eq!(serving.get(path)["data"].as_array().unwrap().len(), 1);
+
+    // Two tokens at most; a deleted one is not accepted.
     let second = serving.done("POST", path, &json!({}));
     assert_eq!(serving.send("POST", path, &json!({})).0, 409);
     let listed = serving.get(path);
