@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use bobbin_core::Error;
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
+use bobbin_engine::RunReport;
 use bobbin_engine::ledger::{JobRow, Load, SlotRow};
 use bobbin_engine::service::{Control, Seen};
 use jiff::Timestamp;
@@ -166,17 +167,20 @@ struct Job {
     started_at: Timestamp,
     /// As [`JobRow::status`] says.
     status: &'static str,
-    report: Option<Value>,
+    report: Option<RunReport>,
 }
 
 impl Job {
-    fn of(row: JobRow) -> Answer<Self> {
-        let status = row.status();
-        let report = row.report.map(serde_json::to_value).transpose();
-        let report =
-            report.map_err(|error| Error::bug("cannot write a report as JSON").caused_by(error))?;
-        Ok(Self { id: row.id, trigger: row.trigger, started_at: row.started, status, report })
+    fn of(row: JobRow) -> Self {
+        let (status, started_at) = (row.status(), row.started);
+        Self { id: row.id, trigger: row.trigger, started_at, status, report: row.report }
     }
+}
+
+/// Many of something; written as it is, without a tree of values first, where it is large.
+#[derive(Serialize)]
+struct Listed<T> {
+    data: Vec<T>,
 }
 
 #[derive(Deserialize)]
@@ -286,13 +290,13 @@ async fn jobs(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
     page: Given<Query<Page>, QueryRejection>,
-) -> Answer<Json<Value>> {
+) -> Answer<Json<Listed<Job>>> {
     let Query(page) = given(page)?;
-    let rows = asked(api, move |api| {
+    let data = asked(api, move |api| {
         let rows = api.engine.ledger()?.jobs(&known(api, &connection)?, page.limit())?;
-        rows.into_iter().map(Job::of).collect::<Answer<Vec<_>>>()
+        Ok(rows.into_iter().map(Job::of).collect())
     });
-    Ok(Json(json!({ "data": rows.await? })))
+    Ok(Json(Listed { data: data.await? }))
 }
 
 async fn job(
@@ -302,7 +306,7 @@ async fn job(
     let row = asked(api, move |api| {
         let id = JobId::from(job.as_str());
         let row = api.engine.ledger()?.job(&known(api, &connection)?, &id)?;
-        row.map_or_else(|| Err(Problem::not_found("job")), Job::of)
+        row.map(Job::of).ok_or_else(|| Problem::not_found("job"))
     });
     Ok(Json(row.await?))
 }
