@@ -11,6 +11,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router, middleware};
 use bobbin_core::Error;
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
+use bobbin_engine::RunReport;
 use bobbin_engine::ledger::{JobRow, Load, SlotRow};
 use bobbin_engine::service::Seen;
 use jiff::Timestamp;
@@ -205,17 +206,22 @@ struct Job {
     started_at: Timestamp,
     /// As [`JobRow::status`] says.
     status: &'static str,
-    report: Option<Value>,
+    report: Option<RunReport>,
 }
 
 impl Job {
-    fn of(row: JobRow) -> Answer<Self> {
-        let status = row.status();
-        let report = row.report.map(serde_json::to_value).transpose();
-        let report =
-            report.map_err(|error| Error::bug("cannot write a report as JSON").caused_by(error))?;
-        Ok(Self { id: row.id, trigger: row.trigger, started_at: row.started, status, report })
+    fn of(row: JobRow) -> Self {
+        let (status, started_at) = (row.status(), row.started);
+        Self { id: row.id, trigger: row.trigger, started_at, status, report: row.report }
     }
+}
+
+/// Many of something; written as it is, without a tree of values first, where it is large.
+#[derive(Serialize)]
+struct Listed<T> {
+    data: Vec<T>,
+    /// Where the next page begins; none at the end.
+    next_before: Option<JobId>,
 }
 
 #[derive(Deserialize)]
@@ -332,18 +338,18 @@ async fn jobs(
     State(api): State<Arc<Api>>,
     Path(connection): Path<String>,
     query: Given<Query<JobsQuery>, QueryRejection>,
-) -> Answer<Json<Value>> {
+) -> Answer<Json<Listed<Job>>> {
     let Query(query) = given(query)?;
     let limit = Page { limit: query.limit }.limit();
-    let rows = asked(api, move |api| {
+    let data: Vec<Job> = asked(api, move |api| {
         let before = query.before.as_deref().map(JobId::from);
         let ledger = api.engine.ledger()?;
         let rows = ledger.jobs(&known(api, &connection)?, before.as_ref(), limit)?;
-        rows.into_iter().map(Job::of).collect::<Answer<Vec<_>>>()
-    });
-    let rows = rows.await?;
-    let next = rows.last().filter(|_| rows.len() == limit as usize).map(|last| last.id.clone());
-    Ok(Json(json!({ "data": rows, "next_before": next })))
+        Ok(rows.into_iter().map(Job::of).collect())
+    })
+    .await?;
+    let next = data.last().filter(|_| data.len() == limit as usize).map(|last| last.id.clone());
+    Ok(Json(Listed { data, next_before: next }))
 }
 
 async fn job(
@@ -353,7 +359,7 @@ async fn job(
     let row = asked(api, move |api| {
         let id = JobId::from(job.as_str());
         let row = api.engine.ledger()?.job(&known(api, &connection)?, &id)?;
-        row.map_or_else(|| Err(Problem::not_found("job")), Job::of)
+        row.map(Job::of).ok_or_else(|| Problem::not_found("job"))
     });
     Ok(Json(row.await?))
 }
