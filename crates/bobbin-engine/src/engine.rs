@@ -167,15 +167,6 @@ impl Engine {
         self.home.join("ledger.sqlite").exists()
     }
 
-    /// Makes the directory, if it is missing, for nobody else to read: records rest in it.
-    fn make_home(&self) -> Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.home).map_err(|error| {
-            Error::io("cannot make bobbin's directory", error)
-                .with("path", self.home.display())
-                .hint("choose a directory that can be written with `home` in the file or --home")
-        })
-    }
-
     /// What is extracted of a connection and waits to be loaded, by stream.
     pub fn waiting(&self, connection: &ConnectionId) -> Result<BTreeMap<StreamName, WaitingRows>> {
         spool::waiting(&self.home.join("spool"), connection)
@@ -189,13 +180,13 @@ impl Engine {
 
     /// Opens the ledger.
     pub fn ledger(&self) -> Result<Ledger> {
-        self.make_home()?;
+        make_home(&self.home)?;
         Ledger::open(&self.home.join("ledger.sqlite"))
     }
 
     /// Takes the lock of whoever runs schedules below `home`; it is given back with the file.
     pub(crate) fn lock_service(&self) -> Result<File> {
-        self.make_home()?;
+        make_home(&self.home)?;
         let path = self.home.join("serve.lock");
         let failed =
             |error| Error::io("cannot take the service's lock", error).with("path", path.display());
@@ -464,6 +455,18 @@ fn destinations(error: Error) -> Error {
 
 /// Columns that a warning names one by one.
 const MOST_NAMED: usize = 10;
+
+/// Makes bobbin's directory, if it is missing, for nobody else to read: records and keys rest in it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_home(home: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(|error| {
+        Error::io("cannot make bobbin's directory", error)
+            .with("path", home.display())
+            .hint("choose a directory that can be written with `home` in the file or --home")
+    })
+}
 
 /// What the job is called that began, or was asked for, at an instant.
 pub(crate) fn job_id(at: Timestamp) -> JobId {

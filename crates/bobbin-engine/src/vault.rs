@@ -13,6 +13,8 @@ use bobbin_core::{Error, ErrorKind, Result};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::engine::make_home;
+
 /// The variable that holds the key in place of the file.
 pub const VARIABLE: &str = "BOBBIN_STORE_KEY";
 
@@ -49,6 +51,7 @@ impl Vault {
                 SystemRandom::new()
                     .fill(&mut bytes)
                     .map_err(|_| Error::new(ErrorKind::Io, "the system gives no random numbers"))?;
+                make_home(home)?;
                 let text = bytes.map(|byte| format!("{byte:02x}")).concat();
                 write(&path, &text).map_err(|error| {
                     Error::io("cannot make the key of what is stored", error)
@@ -118,9 +121,6 @@ impl Vault {
 
 /// Only this user reads it, and it is there after a loss of power.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{text}")?;
     file.sync_all()?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bobbin_core::id::ConnectionId;
 use bobbin_core::secret::Secret;
 use bobbin_core::{Error, Result};
+use bobbin_engine::engine::make_home;
 use bobbin_engine::ledger::{Key, Ledger, Role, Token};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -36,7 +37,7 @@ pub fn read_or_make(home: &Path) -> Result<Secret> {
     }
     let failed =
         |error| Error::io("cannot make the API's token", error).with("path", path.display());
-    fs::create_dir_all(home).map_err(failed)?;
+    make_home(home)?;
     let text = random().map_err(|error| error.with("path", path.display()))?;
     let mut file: File =
         File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;

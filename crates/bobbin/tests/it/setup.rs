@@ -1,6 +1,7 @@
 //! A service that is set up through its API: with Stitch's calls and with bobbin's own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use fake_kustomer::{Running, Simulator};
@@ -77,6 +78,8 @@ fn f01_f05_f98_a_source_lives_by_stitchs_calls_alone() {
     let desk = empty(&sim);
     let mut serving = Serving::start(&desk);
     assert_eq!(serving.get("/v4/sources"), json!([]));
+    let home = fs::metadata(desk.path(".bobbin")).unwrap().permissions();
+    assert_eq!(home.mode() & 0o777, 0o700, "nobody else reads what rests there");
 
     // A destination, then a source whose form lacks its token.
     let types = serving.get("/v4/destination-types");
