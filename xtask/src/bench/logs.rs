@@ -73,8 +73,11 @@ pub(super) fn cost(plan: &Plan, place: &Place) -> Result<(), String> {
     Ok(())
 }
 
-/// How often each question is asked.
+/// How often each question is asked in a round.
 const TIMES: usize = 300;
+
+/// Rounds: what else a machine does is not in all of them.
+const ROUNDS: usize = 5;
 
 /// Bytes of all logs.
 const LOGS: u64 = 10_000_000_000;
@@ -95,6 +98,8 @@ pub(super) fn questions(plan: &Plan, place: &Place) -> Result<(), String> {
     if !status.is_ok_and(|status| status.success()) {
         return Err("no ledger and logs".to_owned());
     }
+    // What is still on its way to the disk would be in the way of the answers.
+    let _ = Command::new("sync").status();
     let mut text = String::from("home = \"home\"\n");
     for n in 0..10 {
         text += &format!(
@@ -119,8 +124,9 @@ pub(super) fn questions(plan: &Plan, place: &Place) -> Result<(), String> {
         return Err(format!("there are {} jobs: {list}", jobs.len()));
     }
     println!(
-        "\n{loads} loads, {JOBS} jobs, {:.1} GB of logs, {TIMES} times each\n\n\
-         | question | answer kB | median ms | 99th percentile ms |\n| --- | ---: | ---: | ---: |",
+        "\n{loads} loads, {JOBS} jobs, {:.1} GB of logs, {ROUNDS} rounds of {TIMES}\n\n\
+         | question | answer kB | median ms | 99th percentile ms | of the quietest round |\n\
+         | --- | ---: | ---: | ---: | ---: |",
         LOGS as f64 / 1e9
     );
     let log = |n: usize, query: &str| {
@@ -156,33 +162,43 @@ pub(super) fn questions(plan: &Plan, place: &Place) -> Result<(), String> {
         ("a whole log", all, false, Box::new(|n| log(n, ""))),
     ];
     for (what, most, cold, path) in questions {
-        let mut times = Vec::new();
-        let mut bytes = 0;
+        // Another round of those would find the logs in memory.
+        let rounds = if cold { 1 } else { ROUNDS };
         if cold && !forget_pages() {
             continue;
         }
-        for n in 0..TIMES {
-            let path = path(n);
-            let since = Instant::now();
-            let (status, body) = service.ask(&path, most)?;
-            times.push(since.elapsed());
-            if status != 200 || body.is_empty() {
-                return Err(format!("{path}: {status} {body}"));
+        let (mut all, mut quietest, mut bytes) = (Vec::new(), f64::INFINITY, 0);
+        for _ in 0..rounds {
+            let mut times = Vec::new();
+            for n in 0..TIMES {
+                let path = path(n);
+                let since = Instant::now();
+                let (status, body) = service.ask(&path, most)?;
+                times.push(since.elapsed().as_secs_f64() * 1e3);
+                if status != 200 || body.is_empty() {
+                    return Err(format!("{path}: {status} {body}"));
+                }
+                bytes = bytes.max(body.len());
             }
-            bytes = bytes.max(body.len());
+            times.sort_unstable_by(f64::total_cmp);
+            quietest = quietest.min(percentile(&times));
+            all.append(&mut times);
         }
-        times.sort_unstable();
-        let ms = |at: usize| times[at].as_secs_f64() * 1e3;
+        all.sort_unstable_by(f64::total_cmp);
         println!(
-            "| {what} | {:.1} | {:.2} | {:.2} |",
+            "| {what} | {:.1} | {:.2} | {:.2} | {quietest:.2} |",
             bytes as f64 / 1e3,
-            ms(TIMES / 2),
-            ms(TIMES * 99 / 100)
+            all[all.len() / 2],
+            percentile(&all)
         );
     }
     drop(service);
     let _ = fs::remove_dir_all(scratch);
     Ok(())
+}
+
+fn percentile(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(f64::NAN)
 }
 
 /// Makes the system forget what it holds of files, which only root may ask for.
