@@ -182,6 +182,9 @@ fn f98_the_api_tells_and_does_for_whoever_has_the_token() {
     let log = format!("/api/v1/connections/kustomer/jobs/{job}/log");
     let (status, text) = ask("GET", &url(&log), &key, "");
     assert!(status == 200 && text.contains("main - INFO the job is complete"), "{text}");
+    let last: Vec<&str> = text.lines().rev().take(2).collect();
+    let (status, end) = ask("GET", &url(&format!("{log}?last=2")), &key, "");
+    assert_eq!((status, end.lines().rev().collect::<Vec<_>>()), (200, last));
     assert!(!text.contains(sim.token()) && !text.contains(token.trim()));
     assert!(ask("GET", &url(&format!("{log}?format=json")), &key, "").1.starts_with('{'));
     let elsewhere = url("/api/v1/connections/kustomer/jobs/..%2F..%2Fx/log");
