@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod day;
 mod fire;
+mod rehearsal;
 
 use std::process::ExitCode;
 

@@ -9,8 +9,12 @@
 //!
 //! The input must be UTF-8 (check it once for a whole page).
 
+mod strip;
+
 use std::borrow::Cow;
 use std::fmt;
+
+pub use strip::strip;
 
 /// Levels of nesting accepted; the limit of `serde_json` and of most readers.
 pub const MAX_DEPTH: u32 = 128;

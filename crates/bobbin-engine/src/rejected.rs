@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::course::not_replaced;
-use crate::engine::Engine;
+use crate::engine::{Engine, job_id};
 use crate::spool::Spool;
 use crate::treat::{Again, Rules};
 
@@ -81,7 +81,7 @@ impl Engine {
         }
         let rules = Rules::of(request.selection)?;
         let started = cx.clock.now();
-        let job = JobId::from(started.strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
+        let job = job_id(started);
         let destinations = |error: Error| error.of(Party::Destination);
         let mut loader =
             request.destination.open(&cx, request.schema, &job).map_err(destinations)?;

@@ -1,14 +1,14 @@
 //! Reading again what was read (F-34, F-35): bookmarks go, rows stay and are overwritten by key.
 
 use bobbin_core::destination::Destination;
-use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
+use bobbin_core::id::{ConnectionId, SchemaName, StreamName};
 use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, Party, Result};
 
 use crate::course::Replaced;
-use crate::engine::{Ends, Engine, resume};
+use crate::engine::{Ends, Engine, job_id, resume};
 use crate::journal::Journal;
 use crate::load::Rounds;
 use crate::spool::Spool;
@@ -43,7 +43,7 @@ impl Engine {
         let destinations = |error: Error| error.of(Party::Destination);
         let ledger = self.ledger()?;
         let spool = Spool::open(&self.home().join("spool"), request.connection)?;
-        let job = JobId::from(cx.clock.now().strftime("%Y%m%dT%H%M%S%.6fZ").to_string());
+        let job = job_id(cx.clock.now());
         let mut loader =
             request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
         let journal = Journal::new(cx, &ledger, request.connection, &job)?;
@@ -61,6 +61,8 @@ impl Engine {
                     "activate_version = true lets a target do so that understands ACTIVATE_VERSION",
                 ));
         }
+        // Where nothing is kept, all is read from the start date anyway.
+        let kept = recovered.state.is_some();
         let mut state = match recovered.state {
             Some(state) => state,
             None if request.replace => State::default(),
@@ -72,7 +74,7 @@ impl Engine {
             std::mem::take(&mut state).bookmarks.into_keys().collect()
         } else {
             for stream in request.streams {
-                if state.bookmarks.remove(stream).is_none() && state != State::default() {
+                if state.bookmarks.remove(stream).is_none() && kept {
                     return Err(no_bookmark(stream, &state));
                 }
             }

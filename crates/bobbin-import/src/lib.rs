@@ -8,7 +8,6 @@ mod batch;
 pub mod inbox;
 mod names;
 pub mod request;
-mod strip;
 pub mod tap;
 
 pub use batch::Batch;

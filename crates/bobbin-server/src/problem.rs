@@ -1,5 +1,6 @@
 //! Errors as problem details (RFC 9457), or as Stitch gives them to those who ask in its way.
 
+use axum::extract::rejection::JsonRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bobbin_core::{Error, ErrorKind};
@@ -29,6 +30,11 @@ impl Problem {
     /// A request that Stitch refuses with this word.
     pub(crate) fn refused(word: &'static str, detail: impl Into<String>) -> Self {
         Self { word: Some(word), ..Self::new(StatusCode::BAD_REQUEST, detail) }
+    }
+
+    /// A body that cannot be read, in Stitch's way.
+    pub(crate) fn unread(error: JsonRejection) -> Self {
+        Self::refused("InvalidBody", error.body_text())
     }
 
     /// The same with something more to know.

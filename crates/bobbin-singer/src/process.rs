@@ -12,7 +12,6 @@ mod follow;
 pub mod leash;
 mod memo;
 mod stderr;
-mod strip;
 mod tap;
 mod target;
 

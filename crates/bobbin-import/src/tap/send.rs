@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bobbin_core::catalog::Stream;
 use bobbin_core::id::StreamName;
+use bobbin_core::json::strip;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::{Event, Level};
 use bobbin_core::selection::Selection;
@@ -13,7 +14,6 @@ use jiff::Timestamp;
 
 use crate::batch::{ACTIVATE, TIME, has_no_key};
 use crate::inbox::{Content, Section, Tables, grown};
-use crate::strip::strip;
 
 /// Bytes of records handed on at once.
 const MOST_RUN: usize = 1 << 20;
@@ -273,7 +273,9 @@ fn shaped(
     match excluded {
         Some(excluded) => {
             let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
-            strip(buffer, text, excluded).map_err(|e| format!("the record cannot be read: {e}"))?;
+            let text = strip(text, excluded);
+            let text = text.map_err(|error| format!("the record cannot be read: {error}"))?;
+            buffer.extend_from_slice(text.as_bytes());
         }
         None => buffer.extend_from_slice(line),
     }

@@ -112,7 +112,7 @@ pub(super) async fn all(
 }
 
 pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Json<Value>> {
-    let Json(body) = body.map_err(|error| Problem::refused("InvalidBody", error.body_text()))?;
+    let Json(body) = body.map_err(Problem::unread)?;
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
         let kind = body.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -159,7 +159,7 @@ pub(super) async fn change(
     Path(id): Path<i64>,
     body: Body,
 ) -> Answer<Json<Value>> {
-    let Json(body) = body.map_err(|error| Problem::refused("InvalidBody", error.body_text()))?;
+    let Json(body) = body.map_err(Problem::unread)?;
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
         let (_, _, part) = find(api, &ledger, id)?;

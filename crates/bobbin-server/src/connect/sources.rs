@@ -82,7 +82,7 @@ pub(super) async fn one(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Ans
 
 /// Makes a source and checks it, if its form is complete.
 pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Json<Value>> {
-    let Json(body) = body.map_err(|error| Problem::refused("InvalidBody", error.body_text()))?;
+    let Json(body) = body.map_err(Problem::unread)?;
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
         let wrong = |what: &str| Problem::refused("InvalidDisplayName", what);
@@ -139,7 +139,7 @@ pub(super) async fn change(
     Path(id): Path<i64>,
     body: Body,
 ) -> Answer<Json<Value>> {
-    let Json(body) = body.map_err(|error| Problem::refused("InvalidBody", error.body_text()))?;
+    let Json(body) = body.map_err(Problem::unread)?;
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
         let found = Source::find(api, &ledger, id)?;

@@ -182,7 +182,7 @@ pub(super) async fn select(
     Path(id): Path<i64>,
     body: Given<Json<Wishes>, JsonRejection>,
 ) -> Answer<Json<Value>> {
-    let Json(wishes) = body.map_err(|error| Problem::refused("InvalidBody", error.body_text()))?;
+    let Json(wishes) = body.map_err(Problem::unread)?;
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
         let found = Source::find(api, &ledger, id)?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bobbin_core::catalog::Stream;
 use bobbin_core::id::StreamName;
+use bobbin_core::json::strip;
 use bobbin_core::record::{Records, Rejected};
 use bobbin_core::report::{Event, Level};
 use bobbin_core::selection::Selection;
@@ -13,7 +14,6 @@ use bobbin_core::{Error, Result};
 use jiff::Timestamp;
 
 use super::choice::Choice;
-use super::strip::strip;
 use crate::batch::Batch;
 use crate::lines::MOST_LINE;
 use crate::reader::{self, Message, RecordText};

@@ -369,7 +369,6 @@ fn a_part_of_a_table_is_read_again_and_no_bookmark_moves() {
         serde_json::from_str::<Value>(told.stdout.trim()).unwrap()
     };
     let state = "select state::varchar as s from kustomer._bobbin_state";
-    let before = ask(state);
     let middle = ask("select quantile_disc(updated_at, 0.5)::varchar as m,
                       strftime(quantile_disc(updated_at, 0.5) at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%gZ') as at
                       from kustomer.notes");
@@ -382,6 +381,7 @@ fn a_part_of_a_table_is_read_again_and_no_bookmark_moves() {
     database.execute_batch(&deleted).unwrap();
     drop(database);
     desk.run(&["run"]).assert(0, &["complete"]);
+    let before = ask(state);
     let part = ["backfill", "--table", "notes", "--from", "2015-01-01", "--until", middle];
     let told = desk.run(&[part.as_slice(), &["--format", "json"]].concat());
     told.assert(0, &[]);
@@ -390,12 +390,7 @@ fn a_part_of_a_table_is_read_again_and_no_bookmark_moves() {
     assert_eq!((&notes["stream"], &notes["extracted"]), (&"notes".into(), &half["n"]), "{report}");
     desk.assert_exact(&sim, None);
     desk.run(&["jobs"]).assert(0, &["backfill"]);
-    let after = ask(state);
-    assert_eq!(
-        before["s"].as_str().unwrap().len(),
-        after["s"].as_str().unwrap().len(),
-        "{before} {after}"
-    );
+    assert_eq!(ask(state), before);
     let text = fs::read_to_string(desk.path("bobbin.toml")).unwrap();
     let ending = text.replace("start_date", "end_date = \"2020-01-01\"\nstart_date");
     fs::write(desk.path("bobbin.toml"), ending).unwrap();

@@ -121,7 +121,7 @@ fn f01_f05_f98_a_source_lives_by_stitchs_calls_alone() {
 
     // A token that is wrong fails the check; all that was entered stays.
     let token = |token: &str| json!({ "properties": { "api_token": token } });
-    serving.done("PUT", &of, &token("wrong"));
+    serving.done("PUT", &of, &token("wrong-canary"));
     let check = format!("{of}/last-connection-check");
     let failed = wait(&serving, &check, |check| check["status"] != "running");
     assert_eq!((&failed["status"], &failed["check_exit_status"]), (&"failed".into(), &1.into()));

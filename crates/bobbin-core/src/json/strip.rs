@@ -1,20 +1,17 @@
-//! Takes fields that were left out of the selection out of a record, for programs that send them
-//! all the same.
+//! Takes fields that were left out of the selection out of a record's text, for sources that send them all
+//! the same.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use bobbin_core::json::{JsonError, Peek, Reader};
+use super::{JsonError, Peek, Reader};
 
 /// The record without the fields at `paths` (dotted; fields of an array's objects have the array's
 /// path before theirs). Every other character stays as it is.
 ///
 /// # Errors
 /// When the text is not the JSON we accept.
-pub(super) fn strip<'a>(
-    record: &'a str,
-    paths: &BTreeSet<String>,
-) -> Result<Cow<'a, str>, JsonError> {
+pub fn strip<'a>(record: &'a str, paths: &BTreeSet<String>) -> Result<Cow<'a, str>, JsonError> {
     let mut stripper = Stripper { text: record, paths, out: String::new(), from: 0 };
     let mut r = Reader::new(record);
     stripper.value(&mut r, &mut String::new())?;
