@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bobbin_core::id::{ConnectionId, JobId};
 use bobbin_core::schedule::{Schedule, Settings};
-use bobbin_engine::ledger::Ledger;
+use bobbin_engine::ledger::{Jobs as _, Ledger, SqliteLedger};
 use bobbin_engine::timetable::{Missed, Overlap, Plan, Timetable};
 use bobbin_engine::{Outcome, RunReport, TableReport};
 use jiff::{SignedDuration, Timestamp};
@@ -36,7 +36,7 @@ fn main() {
     println!("\nA ledger of {loads} loads and {} jobs ({} MB)\n", jobs(), size / 1_000_000);
     println!("| question | median ms | 99th percentile ms |\n| --- | ---: | ---: |");
     let one: ConnectionId = "connection_3".into();
-    let newest = Ledger::open(&path).unwrap().jobs(&one, None, 1).unwrap().remove(0).id;
+    let newest = SqliteLedger::open(&path).unwrap().jobs(&one, None, 1).unwrap().remove(0).id;
     ask("opening alone", &path, |_| {});
     ask("the last 100 jobs of a connection", &path, |ledger| {
         assert_eq!(ledger.jobs(&one, None, 100).unwrap().len(), 100);
@@ -68,7 +68,7 @@ fn jobs() -> usize {
 
 /// A history as it comes to be, put there at once.
 fn fill(path: &Path, loads: usize, now: Timestamp) {
-    drop(Ledger::open(path).unwrap());
+    drop(SqliteLedger::open(path).unwrap());
     let mut sqlite = rusqlite::Connection::open(path).unwrap();
     let transaction = sqlite.transaction().unwrap();
     let start = (now - SignedDuration::from_hours(24 * DAYS)).as_second();
@@ -123,7 +123,7 @@ fn fill(path: &Path, loads: usize, now: Timestamp) {
 
 /// A log for each job, of lines as a job writes them.
 fn write_logs(home: &Path, ledger: &Path, bytes: usize) {
-    let ledger = Ledger::open(ledger).unwrap();
+    let ledger = SqliteLedger::open(ledger).unwrap();
     for n in 0..CONNECTIONS {
         let connection = ConnectionId::from(format!("connection_{n}"));
         std::fs::create_dir_all(home.join("logs").join(connection.as_str())).unwrap();
@@ -216,11 +216,11 @@ fn report(job: JobId, connection: ConnectionId, at: Timestamp) -> RunReport {
     }
 }
 
-fn ask(what: &str, path: &Path, question: impl Fn(&Ledger)) {
+fn ask(what: &str, path: &Path, question: impl Fn(&dyn Ledger)) {
     let mut times: Vec<Duration> = (0..TIMES)
         .map(|_| {
             let since = Instant::now();
-            question(&Ledger::open(path).unwrap());
+            question(&SqliteLedger::open(path).unwrap());
             since.elapsed()
         })
         .collect();

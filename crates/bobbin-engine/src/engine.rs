@@ -24,9 +24,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::course::{Course, not_replaced};
 use crate::extract::{self, Spooling};
+use crate::hold::Hold;
 use crate::job_log::Recorder;
 use crate::journal::Journal;
-use crate::ledger::{Ledger, Trigger};
+use crate::ledger::{Ledger, SqliteLedger, Trigger};
 use crate::load::{GRACE, Loaded, Loading, Rounds};
 use crate::report::{Outcome, Phase, RunReport, TableReport, Tally};
 use crate::spool::{self, Limits, Sealed, Spool, WaitingRows};
@@ -124,7 +125,7 @@ impl Engine {
             match erased {
                 Ok(erased) if erased.is_empty() => {}
                 Ok(erased) => {
-                    let line = self.told_of_erased(&ledger, &connection, &erased)?;
+                    let line = self.told_of_erased(&*ledger, &connection, &erased)?;
                     told.push(format!("{connection}: {line}"));
                 }
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
@@ -136,7 +137,7 @@ impl Engine {
 
     fn told_of_erased(
         &self,
-        ledger: &Ledger,
+        ledger: &dyn Ledger,
         connection: &ConnectionId,
         erased: &[(JobId, u64)],
     ) -> Result<String> {
@@ -179,9 +180,9 @@ impl Engine {
     }
 
     /// Opens the ledger.
-    pub fn ledger(&self) -> Result<Ledger> {
+    pub fn ledger(&self) -> Result<Box<dyn Ledger>> {
         make_home(&self.home)?;
-        Ledger::open(&self.home.join("ledger.sqlite"))
+        Ok(Box::new(SqliteLedger::open(&self.home.join("ledger.sqlite"))?))
     }
 
     /// Takes the lock of whoever runs schedules below `home`; it is given back with the file.
@@ -208,15 +209,24 @@ impl Engine {
     /// An error means that no job began (another one is running, the ledger cannot be opened).
     /// Once a job began there is always a report, which holds the error if there was one.
     pub fn run(&self, cx: Context<'_>, request: RunRequest<'_>) -> Result<RunReport> {
-        let ledger = self.ledger()?;
-        let spool = Spool::open(&self.home.join("spool"), request.connection)?;
+        let hold = Hold::take(self, request.connection, cx.clock.now())?;
+        hold.keep(cx.clock, || self.run_held(cx, request, &hold))?
+    }
+
+    fn run_held(
+        &self,
+        cx: Context<'_>,
+        request: RunRequest<'_>,
+        hold: &Hold<'_>,
+    ) -> Result<RunReport> {
         let started = cx.clock.now();
+        let ledger = &*hold.ledger;
         let job = match request.trigger {
             Trigger::Asked(at) => job_id(at),
             Trigger::Manual | Trigger::Slot(_) => job_id(started),
         };
         let backfill = request.part.is_some();
-        ledger.begin(&job, request.connection, started, request.trigger, backfill)?;
+        ledger.begin(&hold.lease, &job, started, request.trigger, backfill)?;
         let kept_since = self.kept_since(started);
 
         let recorder =
@@ -236,7 +246,7 @@ impl Engine {
         let connection = request.connection.clone();
         let mut ends = Ends::default();
         let selection = request.part.unwrap_or(request.selection);
-        if let Err(error) = self.drive(cx, request, &ledger, &spool, &job, &mut ends) {
+        if let Err(error) = self.drive(cx, request, hold, &job, &mut ends) {
             ends.error = Some(error);
         }
         let ended = cx.clock.now();
@@ -254,7 +264,7 @@ impl Engine {
             .event(Event::JobEnded { outcome: report.outcome.word(), error: report.error.clone() });
         // It ran, whatever the ledger says of it.
         let told = Context { log: &recorder, ..outside };
-        if let Err(error) = ledger.end(&report) {
+        if let Err(error) = ledger.end(&hold.lease, &report) {
             report.notices.push(error.report());
             warn_of(told, Err(error));
         }
@@ -268,12 +278,12 @@ impl Engine {
         &self,
         cx: Context<'_>,
         request: RunRequest<'_>,
-        ledger: &Ledger,
-        spool: &Spool,
+        hold: &Hold<'_>,
         job: &JobId,
         ends: &mut Ends,
     ) -> Result<()> {
         let RunRequest { connection, schema, tap, destination, selection, part, .. } = request;
+        let (ledger, spool) = (&*hold.ledger, &hold.spool);
         let read = part.unwrap_or(selection);
         let rows = self.rows_per_commit.unwrap_or_else(|| destination.rows_per_commit()).max(1);
         let rounds = Rounds { records: rows, ..self.rounds };
@@ -282,7 +292,7 @@ impl Engine {
         let treating = Rules::of(selection)?;
         let loading_cx = Context { cancel: &patience, ..cx };
         let mut loader = destination.open(&loading_cx, schema, job).map_err(destinations)?;
-        let journal = Journal::new(cx, ledger, connection, job)?;
+        let journal = Journal::new(cx, hold, job)?;
         let rules = (rounds, selection, &*treating);
         let erased = spool.erase(&self.oldest_waiting(cx.clock.now()))?;
         if !erased.is_empty() {

@@ -22,7 +22,7 @@ const FACTOR: u64 = 5;
 ///
 /// # Errors
 /// When the ledger cannot be used.
-pub(crate) fn look(ledger: &Ledger, connection: &ConnectionId, now: Timestamp) -> Result<()> {
+pub(crate) fn look(ledger: &dyn Ledger, connection: &ConnectionId, now: Timestamp) -> Result<()> {
     let day = |days: i64| -> Result<Date> {
         let then = now.checked_sub(SignedDuration::from_hours(24 * days));
         let then = then.map_err(|error| Error::bug("no such day").caused_by(error))?;

@@ -13,6 +13,7 @@ use bobbin_core::state::State;
 use bobbin_core::tap::Context;
 use jiff::Timestamp;
 
+use crate::hold::Hold;
 use crate::ledger::{Ledger, Load};
 use crate::spool::Sealed;
 
@@ -20,7 +21,8 @@ use crate::spool::Sealed;
 /// tried again with what comes next, and never fails the job.
 pub(crate) struct Journal<'a> {
     cx: Context<'a>,
-    ledger: &'a Ledger,
+    hold: &'a Hold<'a>,
+    ledger: &'a dyn Ledger,
     connection: &'a ConnectionId,
     job: &'a JobId,
     saved: RefCell<State>,
@@ -38,18 +40,19 @@ struct Entry {
 const MOST_UNWRITTEN: usize = 1000;
 
 impl<'a> Journal<'a> {
-    pub(crate) fn new(
-        cx: Context<'a>,
-        ledger: &'a Ledger,
-        connection: &'a ConnectionId,
-        job: &'a JobId,
-    ) -> Result<Self> {
+    pub(crate) fn new(cx: Context<'a>, hold: &'a Hold<'a>, job: &'a JobId) -> Result<Self> {
+        let (ledger, connection) = (&*hold.ledger, &hold.lease.connection);
         let saved = RefCell::new(ledger.state(connection)?.unwrap_or_default());
-        Ok(Self { cx, ledger, connection, job, saved, unwritten: RefCell::default() })
+        Ok(Self { cx, hold, ledger, connection, job, saved, unwritten: RefCell::default() })
     }
 
     pub(crate) fn job(&self) -> &JobId {
         self.job
+    }
+
+    /// Fails once another bobbin has taken the connection over.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.hold.check()
     }
 
     /// A round of these segments became durable, and the state with it.
@@ -74,7 +77,7 @@ impl<'a> Journal<'a> {
         let mut unwritten = self.unwritten.borrow_mut();
         let put = |entry: &Entry| {
             let (load, state) = (&entry.load, entry.state.as_ref());
-            self.ledger.loaded_of(self.connection, load, &entry.segments, state)
+            self.ledger.loaded_of(&self.hold.lease, load, &entry.segments, state)
         };
         let failed =
             unwritten.iter().enumerate().find_map(|(n, entry)| Some((n, put(entry).err()?)));
@@ -87,7 +90,7 @@ impl<'a> Journal<'a> {
 
     /// A round was given up. Whoever cannot write that down has the error itself to tell.
     pub(crate) fn failed(&self, load: &Load) {
-        if let Err(error) = self.ledger.loaded(self.connection, load, None) {
+        if let Err(error) = self.ledger.loaded(&self.hold.lease, load, None) {
             self.warn(load, &error);
         }
     }
@@ -104,7 +107,7 @@ impl<'a> Journal<'a> {
     pub(crate) fn saved(&self, state: &State) {
         self.tell(state);
         let now = self.cx.clock.now();
-        if let Err(error) = self.ledger.save_state(self.connection, state, now) {
+        if let Err(error) = self.ledger.save_state(&self.hold.lease, state, now) {
             let message = error.report();
             self.cx.log.event(Event::Notice { level: Level::Warn, stream: None, message });
         }

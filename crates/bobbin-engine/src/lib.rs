@@ -17,6 +17,7 @@ pub mod vault;
 mod course;
 mod extract;
 mod habit;
+mod hold;
 mod journal;
 mod load;
 mod treat;

@@ -251,6 +251,7 @@ impl<'a> Loading<'a> {
             return Ok(());
         }
         crash::point("before-commit");
+        self.journal.check()?;
         let mut attempt = 1;
         let state = loop {
             // Worked out anew each time: a segment of the round may be set aside in between.

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::course::not_replaced;
 use crate::engine::{Engine, job_id};
-use crate::spool::Spool;
+use crate::hold::Hold;
 use crate::treat::{Again, Rules};
 
 /// Records of one round. None is longer than 64 KiB, which bounds the memory.
@@ -72,48 +72,51 @@ impl Engine {
         request: &RetryRequest<'_>,
     ) -> Result<Vec<Retried>> {
         // As for a job: nobody else may write these tables meanwhile.
-        let _spool = Spool::open(&self.home().join("spool"), request.connection)?;
-        let catalog = request.tap.discover(&cx)?.catalog;
-        let mut streams: Vec<&Stream> = catalog.streams.iter().collect();
-        streams.retain(|stream| request.selection.contains(&stream.name));
-        if let Some(table) = request.table {
-            streams = vec![stream_of(&streams, table)?];
-        }
-        let rules = Rules::of(request.selection)?;
-        let started = cx.clock.now();
-        let job = job_id(started);
-        let destinations = |error: Error| error.of(Party::Destination);
-        let mut loader =
-            request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
-        let recovered = loader.recover().map_err(destinations)?;
-        let lost = recovered.lost;
-        if let Some(state) = &recovered.state {
-            not_replaced(state, streams.iter().map(|stream| &stream.name))?;
-        }
-        let mut retry = Retry { cx, loader: &mut *loader, job, started, number: 0 };
-        let mut all = Vec::new();
-        for stream in streams {
-            if lost.contains(&stream.name) {
-                // Made anew by this, it would look as if all of it were there.
-                all.push(Retried {
-                    stopped: Some(
-                        "its table is not there any more; run first, which makes it again"
-                            .to_owned(),
-                    ),
-                    ..Retried::of(stream)
-                });
-                continue;
-            }
-            let again = rules.again(stream, None);
-            let stream = request.selection.prune(stream);
-            let retried = retry.stream(&stream, again).map_err(destinations)?;
-            if retried.tried > 0 || retried.stopped.is_some() {
-                all.push(retried);
-            }
-        }
-        loader.finish().map_err(destinations)?;
-        Ok(all)
+        let hold = Hold::take(self, request.connection, cx.clock.now())?;
+        hold.keep(cx.clock, || retry_all(cx, request))?
     }
+}
+
+/// Streams one by one, with the connection in hand.
+fn retry_all(cx: Context<'_>, request: &RetryRequest<'_>) -> Result<Vec<Retried>> {
+    let catalog = request.tap.discover(&cx)?.catalog;
+    let mut streams: Vec<&Stream> = catalog.streams.iter().collect();
+    streams.retain(|stream| request.selection.contains(&stream.name));
+    if let Some(table) = request.table {
+        streams = vec![stream_of(&streams, table)?];
+    }
+    let rules = Rules::of(request.selection)?;
+    let started = cx.clock.now();
+    let job = job_id(started);
+    let destinations = |error: Error| error.of(Party::Destination);
+    let mut loader = request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
+    let recovered = loader.recover().map_err(destinations)?;
+    let lost = recovered.lost;
+    if let Some(state) = &recovered.state {
+        not_replaced(state, streams.iter().map(|stream| &stream.name))?;
+    }
+    let mut retry = Retry { cx, loader: &mut *loader, job, started, number: 0 };
+    let mut all = Vec::new();
+    for stream in streams {
+        if lost.contains(&stream.name) {
+            // Made anew by this, it would look as if all of it were there.
+            all.push(Retried {
+                stopped: Some(
+                    "its table is not there any more; run first, which makes it again".to_owned(),
+                ),
+                ..Retried::of(stream)
+            });
+            continue;
+        }
+        let again = rules.again(stream, None);
+        let stream = request.selection.prune(stream);
+        let retried = retry.stream(&stream, again).map_err(destinations)?;
+        if retried.tried > 0 || retried.stopped.is_some() {
+            all.push(retried);
+        }
+    }
+    loader.finish().map_err(destinations)?;
+    Ok(all)
 }
 
 impl Retried {

@@ -9,9 +9,9 @@ use bobbin_core::{Error, Party, Result};
 
 use crate::course::Replaced;
 use crate::engine::{Ends, Engine, job_id, resume};
+use crate::hold::Hold;
 use crate::journal::Journal;
 use crate::load::Rounds;
-use crate::spool::Spool;
 use crate::treat::Rules;
 
 /// What to read again.
@@ -40,19 +40,27 @@ impl Engine {
     /// When another job of the connection is running, a stream has no bookmark, or the destination
     /// fails.
     pub fn reset(&self, cx: Context<'_>, request: &ResetRequest<'_>) -> Result<Vec<StreamName>> {
+        let hold = Hold::take(self, request.connection, cx.clock.now())?;
+        hold.keep(cx.clock, || self.reset_held(cx, request, &hold))?
+    }
+
+    fn reset_held(
+        &self,
+        cx: Context<'_>,
+        request: &ResetRequest<'_>,
+        hold: &Hold<'_>,
+    ) -> Result<Vec<StreamName>> {
         let destinations = |error: Error| error.of(Party::Destination);
-        let ledger = self.ledger()?;
-        let spool = Spool::open(&self.home().join("spool"), request.connection)?;
         let job = job_id(cx.clock.now());
         let mut loader =
             request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
-        let journal = Journal::new(cx, &ledger, request.connection, &job)?;
+        let journal = Journal::new(cx, hold, &job)?;
         let rounds =
             Rounds { records: request.destination.rows_per_commit().max(1), ..self.rounds };
         let mut ends = Ends::default();
         let rules = Rules::of(request.selection)?;
         let rules = (rounds, request.selection, &*rules);
-        let recovered = resume(cx, &mut *loader, &spool, rules, &journal, &mut ends)?;
+        let recovered = resume(cx, &mut *loader, &hold.spool, rules, &journal, &mut ends)?;
         journal.catch_up();
         if request.replace && !request.destination.replaces() {
             return Err(Error::config("this destination does not replace tables as a whole")

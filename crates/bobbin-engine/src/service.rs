@@ -22,9 +22,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::Engine;
 use crate::habit;
+use crate::hold::Hold;
 use crate::ledger::{FOLLOWS, Ledger, NoticeKind, OVERRUN, SlotOutcome, SlotRow, Trigger};
 use crate::report::RunReport;
-use crate::spool::Spool;
 use crate::timetable::{Decision, Late, Missed, Overlap, Plan, Timetable};
 
 pub use control::{Control, Inbox, Seen, control};
@@ -135,7 +135,7 @@ struct Running {
 /// The state of one [`Service::run`].
 struct Round<'a> {
     service: &'a Service,
-    ledger: Ledger,
+    ledger: Box<dyn Ledger>,
     timetable: Timetable,
     /// The connections as they were given, with the base of each grid.
     scheduled: BTreeMap<ConnectionId, (Scheduled, Timestamp)>,
@@ -205,9 +205,8 @@ impl Round<'_> {
             Err(error) => return self.warn(None, Err(error)),
         };
         for connection in connections {
-            let spool = self.service.engine.home().join("spool");
-            let ended = match Spool::open(&spool, &connection) {
-                Ok(_lock) => self.ledger.end_abruptly(&connection, now),
+            let ended = match Hold::take(&self.service.engine, &connection, now) {
+                Ok(hold) => hold.ledger.end_abruptly(&hold.lease, now),
                 // It does run.
                 Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
                 Err(error) => Err(error),
@@ -390,7 +389,7 @@ impl Round<'_> {
         for (scheduled, _) in self.scheduled.values().filter(|(scheduled, _)| !scheduled.paused) {
             self.warn(Some(&scheduled.connection), self.look_at(scheduled, now));
             if scheduled.watch_rows {
-                let looked = habit::look(&self.ledger, &scheduled.connection, now);
+                let looked = habit::look(&*self.ledger, &scheduled.connection, now);
                 self.warn(Some(&scheduled.connection), looked);
             }
         }

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bobbin_core::{Error, ErrorKind, Result};
@@ -47,16 +46,13 @@ impl Vault {
         match fs::read_to_string(&path) {
             Ok(text) => Self::of(&text, from),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && make => {
-                let mut bytes = [0_u8; KEY];
-                SystemRandom::new()
-                    .fill(&mut bytes)
-                    .map_err(|_| Error::new(ErrorKind::Io, "the system gives no random numbers"))?;
                 make_home(home)?;
-                let text = bytes.map(|byte| format!("{byte:02x}")).concat();
-                write(&path, &text).map_err(|error| {
+                let failed = |error| {
                     Error::io("cannot make the key of what is stored", error)
                         .with("path", path.display())
-                })?;
+                };
+                keep(&path, &random::<KEY>()?).map_err(failed)?;
+                let text = fs::read_to_string(&path).map_err(failed)?;
                 Self::of(&text, from)
             }
             Err(error) => Err(Error::config("the key of what is stored cannot be read")
@@ -119,12 +115,29 @@ impl Vault {
     }
 }
 
-/// Only this user reads it, and it is there after a loss of power.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+/// Makes a file of one line that only this user reads. After a loss of power it is there whole or not at all;
+/// one that is there already stays.
+pub(crate) fn keep(path: &Path, text: &str) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
     writeln!(file, "{text}")?;
-    file.sync_all()?;
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error.error);
+        }
+        _ => {}
+    }
+    File::open(directory)?.sync_all()
+}
+
+/// Random bytes as hexadecimal digits.
+pub(crate) fn random<const N: usize>() -> Result<String> {
+    let mut bytes = [0_u8; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Error::new(ErrorKind::Io, "the system gives no random numbers"))?;
+    Ok(bytes.map(|byte| format!("{byte:02x}")).concat())
 }
 
 #[cfg(test)]

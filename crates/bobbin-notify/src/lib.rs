@@ -79,13 +79,13 @@ impl Notifier {
             Err(error) => return failed(&error),
         };
         if !tidied {
-            match self.tidy(&ledger, clock) {
+            match self.tidy(&*ledger, clock) {
                 Ok(()) => self.tidied.store(true, Ordering::Relaxed),
                 Err(error) => failed(&error),
             }
         }
         for channel in &self.channels {
-            if let Err(error) = tell(&ledger, channel, clock, cancel, failed) {
+            if let Err(error) = tell(&*ledger, channel, clock, cancel, failed) {
                 failed(&error);
             }
         }
@@ -93,7 +93,7 @@ impl Notifier {
         let first = self.first.load(Ordering::Relaxed);
         for n in 0..self.hooks.len() {
             let at = (first + n) % self.hooks.len();
-            if let Err(error) = self.send(&ledger, &self.hooks[at], clock, cancel, since) {
+            if let Err(error) = self.send(&*ledger, &self.hooks[at], clock, cancel, since) {
                 failed(&error);
             }
             if cancel.is_cancelled() || since.elapsed() >= MOST_TIME {
@@ -132,7 +132,7 @@ impl Notifier {
     }
 
     /// Makes the ledger forget hooks that are not there any more.
-    fn tidy(&self, ledger: &Ledger, clock: &dyn Clock) -> Result<()> {
+    fn tidy(&self, ledger: &dyn Ledger, clock: &dyn Clock) -> Result<()> {
         let hook = |name: &str| self.hooks.iter().find(|hook| hook.name == name);
         ledger.keep_hooks(
             &|name, connection| {
@@ -144,7 +144,7 @@ impl Notifier {
 
     fn send(
         &self,
-        ledger: &Ledger,
+        ledger: &dyn Ledger,
         hook: &Hook,
         clock: &dyn Clock,
         cancel: &Cancel,
@@ -179,7 +179,7 @@ impl Notifier {
 }
 
 fn tell(
-    ledger: &Ledger,
+    ledger: &dyn Ledger,
     channel: &Channel,
     clock: &dyn Clock,
     cancel: &Cancel,

@@ -78,7 +78,7 @@ struct Source {
 
 impl Source {
     /// All, by number.
-    fn all(api: &Api, ledger: &Ledger) -> Answer<Vec<Self>> {
+    fn all(api: &Api, ledger: &dyn Ledger) -> Answer<Vec<Self>> {
         let (now, mut described) = (Timestamp::now(), api.program.connections());
         let parts = api.program.parts(Thing::Source);
         let mut all = Vec::new();
@@ -93,7 +93,7 @@ impl Source {
         Ok(all)
     }
 
-    fn find(api: &Api, ledger: &Ledger, id: i64) -> Answer<Self> {
+    fn find(api: &Api, ledger: &dyn Ledger, id: i64) -> Answer<Self> {
         let found = Self::all(api, ledger)?.into_iter().find(|source| source.id == id);
         found.ok_or_else(|| Problem::not_found("source"))
     }
@@ -120,7 +120,7 @@ impl Source {
         })
     }
 
-    fn object(&self, api: &Api, ledger: &Ledger) -> Answer<Value> {
+    fn object(&self, api: &Api, ledger: &dyn Ledger) -> Answer<Value> {
         let written = api.program.written(self.connection());
         let schedule = match written.as_ref().and_then(|body| body.get("schedule")) {
             Some(Value::Object(schedule)) => schedule.clone(),
@@ -163,7 +163,7 @@ impl Source {
     }
 
     /// Since when its schedule is paused.
-    fn paused_at(&self, ledger: &Ledger) -> Answer<Option<Timestamp>> {
+    fn paused_at(&self, ledger: &dyn Ledger) -> Answer<Option<Timestamp>> {
         let by_hand = ledger.paused_since(self.connection())?;
         // The file pauses from the start.
         let by_file = (self.described.configured && self.seen.paused).then_some(self.made);
@@ -171,7 +171,7 @@ impl Source {
     }
 
     /// How far it is set up (`stitch-behaviour.md` 1.4).
-    fn card(&self, api: &Api, ledger: &Ledger, schedule: &Map<String, Value>) -> Answer<Value> {
+    fn card(&self, api: &Api, ledger: &dyn Ledger, schedule: &Map<String, Value>) -> Answer<Value> {
         let of = kind_of(&api.program.types(), "source", &self.described.source);
         let provided = |name: &str| match name {
             "frequency_in_minutes" => schedule.contains_key("frequency_minutes"),
@@ -203,7 +203,7 @@ impl Source {
 }
 
 /// A source that is no more, as it is listed still.
-fn removed(ledger: &Ledger, gone: &Removed) -> Answer<Value> {
+fn removed(ledger: &dyn Ledger, gone: &Removed) -> Answer<Value> {
     let (id, _) = ledger.number("source", gone.connection.as_str(), gone.made)?;
     let label: Map<String, Value> = serde_json::from_str(&gone.label).unwrap_or_default();
     let text = |key: &str| label.get(key).and_then(Value::as_str).unwrap_or_default();

@@ -49,7 +49,7 @@ pub fn read_or_make(home: &Path) -> Result<Secret> {
 ///
 /// # Errors
 /// When there are as many as there may be.
-pub fn make_key(ledger: &Ledger, description: &str, role: Role) -> Result<(Secret, Key)> {
+pub fn make_key(ledger: &dyn Ledger, description: &str, role: Role) -> Result<(Secret, Key)> {
     let description = description.trim();
     if description.is_empty() || description.len() > 200 {
         return Err(
@@ -66,7 +66,7 @@ pub fn make_key(ledger: &Ledger, description: &str, role: Role) -> Result<(Secre
 ///
 /// # Errors
 /// When the connection has as many as it may.
-pub fn make_token(ledger: &Ledger, connection: &ConnectionId) -> Result<(Secret, Token)> {
+pub fn make_token(ledger: &dyn Ledger, connection: &ConnectionId) -> Result<(Secret, Token)> {
     let text = format!("push_{}", random()?);
     let ending = &text[text.len() - 4..];
     let token = ledger.add_token(connection, (&hash(&text), ending), Timestamp::now())?;

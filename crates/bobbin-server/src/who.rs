@@ -108,11 +108,12 @@ impl Who {
         }
         let Some(text) = cookie(headers) else { return Ok(None) };
         let text = text.to_owned();
-        asked(Arc::clone(api), move |api| Self::of_session(api, &api.engine.ledger()?, &text)).await
+        asked(Arc::clone(api), move |api| Self::of_session(api, &*api.engine.ledger()?, &text))
+            .await
     }
 
     /// Whose session of this text goes on.
-    pub(crate) fn of_session(api: &Api, ledger: &Ledger, text: &str) -> Answer<Option<Self>> {
+    pub(crate) fn of_session(api: &Api, ledger: &dyn Ledger, text: &str) -> Answer<Option<Self>> {
         let hash = token::hash(text);
         let first = token::hash(api.token.reveal());
         let Some(session) = ledger.session(&hash, &first, Timestamp::now())? else {

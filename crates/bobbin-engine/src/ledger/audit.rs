@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 use serde::Serialize;
 
-use super::Ledger;
+use super::SqliteLedger;
 use super::slots::{instant, text};
 
 /// Something that was done or tried.
@@ -37,9 +37,17 @@ pub struct Deed {
     pub act: Act,
 }
 
-impl Ledger {
+/// What was done, and by whom.
+pub trait Audit {
     /// Writes down what somebody did.
-    pub fn write_down(&self, act: &Act, now: Timestamp) -> Result<()> {
+    fn write_down(&self, act: &Act, now: Timestamp) -> Result<()>;
+
+    /// What was done, newest first, all or before the one of this number.
+    fn deeds(&self, before: Option<i64>, most: u32) -> Result<Vec<Deed>>;
+}
+
+impl Audit for SqliteLedger {
+    fn write_down(&self, act: &Act, now: Timestamp) -> Result<()> {
         self.sqlite
             .execute(
                 "INSERT INTO audit (at, kind, name, method, path, status, address)
@@ -58,8 +66,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What was done, newest first, all or before the one of this number.
-    pub fn deeds(&self, before: Option<i64>, most: u32) -> Result<Vec<Deed>> {
+    fn deeds(&self, before: Option<i64>, most: u32) -> Result<Vec<Deed>> {
         let failed = |error| self.error("cannot read who did what", error);
         let mut statement = self
             .sqlite
@@ -93,11 +100,13 @@ impl Ledger {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
 
     #[test]
     fn what_was_done_is_told_in_pages_and_forgotten_with_the_rest() {
         let directory = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).unwrap();
+        let ledger: &dyn Ledger =
+            &SqliteLedger::open(&directory.path().join("ledger.sqlite")).unwrap();
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         for second in 1..=5 {
             let act = Act {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::Ledger;
+use super::SqliteLedger;
 use super::slots::{instant, text};
 
 /// What is checked.
@@ -50,9 +50,28 @@ impl Checked {
     }
 }
 
-impl Ledger {
+/// The last check of each source and destination.
+pub trait Checks {
     /// Notes that a check began; gives its number.
-    pub fn begin_check(&self, side: Side, name: &str, now: Timestamp) -> Result<u32> {
+    fn begin_check(&self, side: Side, name: &str, now: Timestamp) -> Result<u32>;
+
+    /// Notes how a check ended, unless another one has begun since.
+    fn end_check(
+        &self,
+        check: (Side, &str, u32),
+        error: Option<&Error>,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Ends the checks of a process that is gone: nobody waits for them.
+    fn abandon_checks(&self, now: Timestamp) -> Result<()>;
+
+    /// The last check, if there was one.
+    fn check(&self, side: Side, name: &str) -> Result<Option<Checked>>;
+}
+
+impl Checks for SqliteLedger {
+    fn begin_check(&self, side: Side, name: &str, now: Timestamp) -> Result<u32> {
         self.sqlite
             .query_row(
                 "INSERT INTO checks (side, name, number, started) VALUES (?1, ?2, 1, ?3)
@@ -65,8 +84,7 @@ impl Ledger {
             .map_err(|error| self.error("cannot note a check's beginning", error))
     }
 
-    /// Notes how a check ended, unless another one has begun since.
-    pub fn end_check(
+    fn end_check(
         &self,
         (side, name, number): (Side, &str, u32),
         error: Option<&Error>,
@@ -82,8 +100,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends the checks of a process that is gone: nobody waits for them.
-    pub fn abandon_checks(&self, now: Timestamp) -> Result<()> {
+    fn abandon_checks(&self, now: Timestamp) -> Result<()> {
         self.sqlite
             .execute(
                 "UPDATE checks SET ended = ?1, error = 'bobbin was stopped before it ended'
@@ -94,8 +111,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The last check, if there was one.
-    pub fn check(&self, side: Side, name: &str) -> Result<Option<Checked>> {
+    fn check(&self, side: Side, name: &str) -> Result<Option<Checked>> {
         let found: Option<(u32, String, Option<String>, Option<String>)> = self
             .sqlite
             .query_row(

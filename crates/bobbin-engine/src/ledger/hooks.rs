@@ -7,17 +7,45 @@ use bobbin_core::id::ConnectionId;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::Ledger;
 use super::loads::{Load, Stored};
 use super::slots::{instant, text};
+use super::{Notices, SqliteLedger};
 
 /// How often a post-load hook is tried again with one load.
 const RETRIES: u32 = 5;
 
-impl Ledger {
+/// What post-load hooks have still to be told.
+pub trait Hooks {
     /// The loads that a post-load hook is to be sent now, oldest first: those since it was first asked
     /// for, in which rows came or were set aside (F-96). None before its next try is due.
-    pub fn unsent(
+    fn unsent(
+        &self,
+        hook: &str,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Vec<(i64, ConnectionId, Load)>>;
+
+    /// Writes down that a hook was sent a load, or that it was given up: it never comes again.
+    fn sent(&self, hook: &str, load: i64) -> Result<()>;
+
+    /// Writes down that a hook could not be sent a load. It is tried again after `wait`, doubled for
+    /// each further time; after five retries it is given up, and true comes back.
+    fn unsendable(&self, hook: &str, load: i64, wait: Duration, now: Timestamp) -> Result<bool>;
+
+    /// When a hook that could not be told is tried next, the first of them all.
+    fn next_try(&self) -> Result<Option<Timestamp>>;
+
+    /// Forgets how far other hooks than these were told, so that one that comes back is not sent what
+    /// came meanwhile, and ends the notices of hooks that do not take the connection's loads any more.
+    fn keep_hooks(
+        &self,
+        takes: &dyn Fn(&str, Option<&ConnectionId>) -> bool,
+        now: Timestamp,
+    ) -> Result<()>;
+}
+
+impl Hooks for SqliteLedger {
+    fn unsent(
         &self,
         hook: &str,
         most: u32,
@@ -55,8 +83,7 @@ impl Ledger {
         .collect()
     }
 
-    /// Writes down that a hook was sent a load, or that it was given up: it never comes again.
-    pub fn sent(&self, hook: &str, load: i64) -> Result<()> {
+    fn sent(&self, hook: &str, load: i64) -> Result<()> {
         self.sqlite
             .execute(
                 "UPDATE hooks SET sent = max(sent, ?2), load = NULL, attempts = 0, next = NULL
@@ -67,15 +94,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Writes down that a hook could not be sent a load. It is tried again after `wait`, doubled for
-    /// each further time; after five retries it is given up, and true comes back.
-    pub fn unsendable(
-        &self,
-        hook: &str,
-        load: i64,
-        wait: Duration,
-        now: Timestamp,
-    ) -> Result<bool> {
+    fn unsendable(&self, hook: &str, load: i64, wait: Duration, now: Timestamp) -> Result<bool> {
         let failed = |error| self.error("cannot write down what a hook was sent", error);
         let before: Option<u32> = self
             .sqlite
@@ -102,8 +121,7 @@ impl Ledger {
         Ok(false)
     }
 
-    /// When a hook that could not be told is tried next, the first of them all.
-    pub fn next_try(&self) -> Result<Option<Timestamp>> {
+    fn next_try(&self) -> Result<Option<Timestamp>> {
         let next: Option<String> = self
             .sqlite
             .query_row("SELECT min(next) FROM hooks", [], |row| row.get(0))
@@ -111,9 +129,7 @@ impl Ledger {
         next.as_deref().map(instant).transpose()
     }
 
-    /// Forgets how far other hooks than these were told, so that one that comes back is not sent what
-    /// came meanwhile, and ends the notices of hooks that do not take the connection's loads any more.
-    pub fn keep_hooks(
+    fn keep_hooks(
         &self,
         takes: &dyn Fn(&str, Option<&ConnectionId>) -> bool,
         now: Timestamp,

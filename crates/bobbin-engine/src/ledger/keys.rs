@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::Ledger;
+use super::SqliteLedger;
 use super::slots::{instant, text};
 
 /// The most keys there may be, disabled ones among them (`stitch-behaviour.md` 9.6).
@@ -54,12 +54,34 @@ pub struct Key {
     pub disabled_at: Option<Timestamp>,
 }
 
-impl Ledger {
+/// Keys of the API, by the hashes of their texts.
+pub trait Keys {
     /// Keeps a key by the hash of its text.
     ///
     /// # Errors
     /// Of kind `Conflict` when there are as many as there may be.
-    pub fn add_key(
+    fn add_key(
+        &self,
+        description_and_role: (&str, Role),
+        hash_and_ending: (&str, &str),
+        now: Timestamp,
+    ) -> Result<Key>;
+
+    /// All keys, oldest first.
+    fn keys(&self) -> Result<Vec<Key>>;
+
+    /// The key of this hash; none where there is no such key, or it is disabled.
+    fn key_of(&self, hash: &str) -> Result<Option<Key>>;
+
+    /// Lets a key be accepted or not. False when there is none of that number.
+    fn enable_key(&self, id: i64, enabled: bool, now: Timestamp) -> Result<bool>;
+
+    /// Deletes a key. False when there is none of that number.
+    fn delete_key(&self, id: i64) -> Result<bool>;
+}
+
+impl Keys for SqliteLedger {
+    fn add_key(
         &self,
         (description, role): (&str, Role),
         (hash, ending): (&str, &str),
@@ -83,8 +105,7 @@ impl Ledger {
         key.ok_or_else(|| Error::bug("a key that was kept is not there"))
     }
 
-    /// All keys, oldest first.
-    pub fn keys(&self) -> Result<Vec<Key>> {
+    fn keys(&self) -> Result<Vec<Key>> {
         let failed = |error| self.error("cannot read the keys", error);
         let mut statement = self
             .sqlite
@@ -108,8 +129,7 @@ impl Ledger {
         Ok(keys)
     }
 
-    /// The key of this hash; none where there is no such key, or it is disabled.
-    pub fn key_of(&self, hash: &str) -> Result<Option<Key>> {
+    fn key_of(&self, hash: &str) -> Result<Option<Key>> {
         let id: Option<i64> = self
             .sqlite
             .query_row(
@@ -124,8 +144,7 @@ impl Ledger {
         Ok(self.keys()?.into_iter().find(|key| key.id == id))
     }
 
-    /// Lets a key be accepted or not. False when there is none of that number.
-    pub fn enable_key(&self, id: i64, enabled: bool, now: Timestamp) -> Result<bool> {
+    fn enable_key(&self, id: i64, enabled: bool, now: Timestamp) -> Result<bool> {
         let disabled = (!enabled).then(|| text(now));
         let changed = self
             .sqlite
@@ -133,8 +152,7 @@ impl Ledger {
         Ok(changed.map_err(|error| self.error("cannot change a key", error))? > 0)
     }
 
-    /// Deletes a key. False when there is none of that number.
-    pub fn delete_key(&self, id: i64) -> Result<bool> {
+    fn delete_key(&self, id: i64) -> Result<bool> {
         let deleted = self.sqlite.execute("DELETE FROM keys WHERE id = ?1", params![id]);
         Ok(deleted.map_err(|error| self.error("cannot delete a key", error))? > 0)
     }

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use serde::Serialize;
 
-use super::Ledger;
 use super::slots::{instant, text};
+use super::{Lease, SqliteLedger, States};
 
 /// The days of a period, in which Stitch counts rows.
 pub const PERIOD_DAYS: i64 = 30;
@@ -94,28 +94,71 @@ pub struct Rows {
     pub period_before: u64,
 }
 
-impl Ledger {
+/// What became durable.
+pub trait Loads {
     /// Writes down a load and, with it, a copy of the state that the destination has committed.
-    pub fn loaded(
-        &self,
-        connection: &ConnectionId,
-        load: &Load,
-        state: Option<&State>,
-    ) -> Result<()> {
-        self.loaded_of(connection, load, &[], state)
-    }
+    fn loaded(&self, lease: &Lease, load: &Load, state: Option<&State>) -> Result<()>;
 
     /// The same, of these segments: until they are released, a crash must not have them counted again.
     /// Those of the connection's load before are released by now.
-    pub(crate) fn loaded_of(
+    fn loaded_of(
+        &self,
+        lease: &Lease,
+        load: &Load,
+        segments: &[SegmentId],
+        state: Option<&State>,
+    ) -> Result<()>;
+
+    /// Segments of the connection that may still be in its spool although their load is written down.
+    fn loaded_segments(&self, connection: &ConnectionId) -> Result<Vec<SegmentId>>;
+
+    /// The name in the destination of a stream's table, as its loads tell.
+    fn table_of(&self, connection: &ConnectionId, stream: &StreamName) -> Result<Option<String>>;
+
+    /// The latest loads of a connection, or of one of its tables, newest first; those before the
+    /// load `before` in that order, when given. Each has its number.
+    fn loads(
         &self,
         connection: &ConnectionId,
+        stream: Option<&StreamName>,
+        before: Option<i64>,
+        most: u32,
+    ) -> Result<Vec<(i64, Load)>>;
+
+    /// The tables of a connection into which rows were ever loaded, by name.
+    fn loaded_tables(&self, connection: &ConnectionId, now: Timestamp) -> Result<Vec<LoadedTable>>;
+
+    /// Rows loaded per table and day (UTC), sub-tables counted with their table, newest day first
+    /// (F-97).
+    fn rows_by_day(
+        &self,
+        connection: &ConnectionId,
+        now: Timestamp,
+        days: i64,
+    ) -> Result<Vec<(String, StreamName, u64)>>;
+
+    /// Forgets loads, jobs, slots and who did what from before `before`; how many rows were loaded on which day
+    /// stays for another period, the latest job of each connection and its latest complete one always.
+    /// Whoever else wants to write gets their turn in between.
+    fn forget(&self, before: Timestamp) -> Result<()>;
+}
+
+impl Loads for SqliteLedger {
+    fn loaded(&self, lease: &Lease, load: &Load, state: Option<&State>) -> Result<()> {
+        self.loaded_of(lease, load, &[], state)
+    }
+
+    fn loaded_of(
+        &self,
+        lease: &Lease,
         load: &Load,
         segments: &[SegmentId],
         state: Option<&State>,
     ) -> Result<()> {
         let failed = |error| self.error(WRITING, error);
+        let connection = &lease.connection;
         self.atomically(WRITING, || {
+            self.fenced(lease)?;
             let what = load.rows + load.unchanged + load.rejected + load.removed;
             if what > 0 || load.error.is_some() || !load.changes.is_empty() {
                 put(&self.sqlite, connection, load).map_err(failed)?;
@@ -137,12 +180,11 @@ impl Ledger {
                     )
                     .map_err(failed)?;
             }
-            state.map_or(Ok(()), |state| self.save_state(connection, state, load.ended))
+            state.map_or(Ok(()), |state| self.save_state(lease, state, load.ended))
         })
     }
 
-    /// Segments of the connection that may still be in its spool although their load is written down.
-    pub(crate) fn loaded_segments(&self, connection: &ConnectionId) -> Result<Vec<SegmentId>> {
+    fn loaded_segments(&self, connection: &ConnectionId) -> Result<Vec<SegmentId>> {
         let failed = |error| self.error("cannot read the loads", error);
         let mut statement = self
             .sqlite
@@ -157,12 +199,7 @@ impl Ledger {
         rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
-    /// The name in the destination of a stream's table, as its loads tell.
-    pub(crate) fn table_of(
-        &self,
-        connection: &ConnectionId,
-        stream: &StreamName,
-    ) -> Result<Option<String>> {
+    fn table_of(&self, connection: &ConnectionId, stream: &StreamName) -> Result<Option<String>> {
         self.sqlite
             .query_row(
                 "SELECT table_name FROM loads
@@ -175,9 +212,7 @@ impl Ledger {
             .map_err(|error| self.error("cannot read the loads", error))
     }
 
-    /// The latest loads of a connection, or of one of its tables, newest first; those before the
-    /// load `before` in that order, when given. Each has its number.
-    pub fn loads(
+    fn loads(
         &self,
         connection: &ConnectionId,
         stream: Option<&StreamName>,
@@ -213,12 +248,7 @@ impl Ledger {
         rows.map_err(failed)?.into_iter().map(|(id, stored)| Ok((id, stored.load()?))).collect()
     }
 
-    /// The tables of a connection into which rows were ever loaded, by name.
-    pub fn loaded_tables(
-        &self,
-        connection: &ConnectionId,
-        now: Timestamp,
-    ) -> Result<Vec<LoadedTable>> {
+    fn loaded_tables(&self, connection: &ConnectionId, now: Timestamp) -> Result<Vec<LoadedTable>> {
         let failed = |error| self.error("cannot read the loaded tables", error);
         let mut statement = self
             .sqlite
@@ -250,6 +280,60 @@ impl Ledger {
         Ok(tables)
     }
 
+    fn rows_by_day(
+        &self,
+        connection: &ConnectionId,
+        now: Timestamp,
+        days: i64,
+    ) -> Result<Vec<(String, StreamName, u64)>> {
+        let failed = |error| self.error("cannot count the rows loaded", error);
+        let mut statement = self
+            .sqlite
+            .prepare(
+                "SELECT day, stream, sum(rows) FROM loaded_rows
+                 WHERE connection = ?1 AND day >= ?2 GROUP BY day, stream ORDER BY day DESC, stream",
+            )
+            .map_err(failed)?;
+        let of = params![connection.as_str(), day(now, days - 1)];
+        let rows = statement
+            .query_map(of, |row| Ok((row.get(0)?, row.get::<_, String>(1)?.into(), row.get(2)?)))
+            .map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)
+    }
+
+    fn forget(&self, before: Timestamp) -> Result<()> {
+        let failed = |error| self.error("cannot forget old jobs", error);
+        let (old, old_day) = (text(before), day(before, PERIOD_DAYS));
+        for (table, which, before) in [
+            ("loads", "ended < ?1", Some(&old)),
+            ("slots", "last < ?1", Some(&old)),
+            ("notices", "recovered < ?1", Some(&old)),
+            ("audit", "at < ?1", Some(&old)),
+            ("tellings", "notice NOT IN (SELECT id FROM notices)", None),
+            (
+                "jobs",
+                "ended < ?1 AND (connection, id) NOT IN (
+                     SELECT connection, max(id) FROM jobs GROUP BY connection
+                     UNION ALL
+                     SELECT connection, max(id) FROM jobs
+                     WHERE outcome = 'complete' AND trigger <> 'backfill'
+                     GROUP BY connection)",
+                Some(&old),
+            ),
+            ("loaded_rows", "day < ?1", Some(&old_day)),
+        ] {
+            let statement = format!(
+                "DELETE FROM {table} WHERE rowid IN
+                     (SELECT rowid FROM {table} WHERE {which} LIMIT {FORGOTTEN_AT_ONCE})"
+            );
+            let batch = || self.sqlite.execute(&statement, params_from_iter(before));
+            while batch().map_err(failed)? == FORGOTTEN_AT_ONCE {}
+        }
+        Ok(())
+    }
+}
+
+impl SqliteLedger {
     fn count(
         &self,
         connection: &ConnectionId,
@@ -300,63 +384,6 @@ impl Ledger {
                     rows.day += count;
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Rows loaded per table and day (UTC), sub-tables counted with their table, newest day first
-    /// (F-97).
-    pub fn rows_by_day(
-        &self,
-        connection: &ConnectionId,
-        now: Timestamp,
-        days: i64,
-    ) -> Result<Vec<(String, StreamName, u64)>> {
-        let failed = |error| self.error("cannot count the rows loaded", error);
-        let mut statement = self
-            .sqlite
-            .prepare(
-                "SELECT day, stream, sum(rows) FROM loaded_rows
-                 WHERE connection = ?1 AND day >= ?2 GROUP BY day, stream ORDER BY day DESC, stream",
-            )
-            .map_err(failed)?;
-        let of = params![connection.as_str(), day(now, days - 1)];
-        let rows = statement
-            .query_map(of, |row| Ok((row.get(0)?, row.get::<_, String>(1)?.into(), row.get(2)?)))
-            .map_err(failed)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(failed)
-    }
-
-    /// Forgets loads, jobs, slots and who did what from before `before`; how many rows were loaded on which day
-    /// stays for another period, the latest job of each connection and its latest complete one always.
-    /// Whoever else wants to write gets their turn in between.
-    pub(crate) fn forget(&self, before: Timestamp) -> Result<()> {
-        let failed = |error| self.error("cannot forget old jobs", error);
-        let (old, old_day) = (text(before), day(before, PERIOD_DAYS));
-        for (table, which, before) in [
-            ("loads", "ended < ?1", Some(&old)),
-            ("slots", "last < ?1", Some(&old)),
-            ("notices", "recovered < ?1", Some(&old)),
-            ("audit", "at < ?1", Some(&old)),
-            ("tellings", "notice NOT IN (SELECT id FROM notices)", None),
-            (
-                "jobs",
-                "ended < ?1 AND (connection, id) NOT IN (
-                     SELECT connection, max(id) FROM jobs GROUP BY connection
-                     UNION ALL
-                     SELECT connection, max(id) FROM jobs
-                     WHERE outcome = 'complete' AND trigger <> 'backfill'
-                     GROUP BY connection)",
-                Some(&old),
-            ),
-            ("loaded_rows", "day < ?1", Some(&old_day)),
-        ] {
-            let statement = format!(
-                "DELETE FROM {table} WHERE rowid IN
-                     (SELECT rowid FROM {table} WHERE {which} LIMIT {FORGOTTEN_AT_ONCE})"
-            );
-            let batch = || self.sqlite.execute(&statement, params_from_iter(before));
-            while batch().map_err(failed)? == FORGOTTEN_AT_ONCE {}
         }
         Ok(())
     }

@@ -293,4 +293,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX replies_by_age ON replies (at);
 ",
+    // Who may run a connection's jobs: the fencing token only grows.
+    "
+    CREATE TABLE leases (
+        connection TEXT PRIMARY KEY,
+        holder TEXT NOT NULL,
+        fence INTEGER NOT NULL,
+        until TEXT
+    ) STRICT;
+",
 ];

@@ -8,8 +8,9 @@ use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::slots::{instant, text};
-use super::{Ledger, RunReport};
+use super::{Slots, SqliteLedger};
 use crate::report::Outcome;
+use crate::report::RunReport;
 
 /// What a notice is about. A connection has at most one of a kind that is not over; of hooks, one each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -119,9 +120,79 @@ const COUNTED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 const COLUMNS: &str = "n.id, n.connection, n.kind, n.message, n.detail, n.raised, n.seen, n.times, \
                        n.dismissed, n.recovered";
 
-impl Ledger {
+/// What somebody should know, and whom it was told.
+pub trait Notices {
     /// Says that something is so. A notice of its kind that is not over is renewed.
-    pub fn raise(
+    fn raise(
+        &self,
+        connection: &ConnectionId,
+        kind: NoticeKind,
+        message: &str,
+        detail: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Says that a post-load hook could not be told of a load of the connection.
+    fn raise_hook(
+        &self,
+        connection: &ConnectionId,
+        hook: &str,
+        message: &str,
+        detail: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Says that something is still so, for whoever looks often: it counts once an hour, and when it
+    /// reads differently.
+    fn raise_on(
+        &self,
+        connection: &ConnectionId,
+        kind: NoticeKind,
+        message: &str,
+        detail: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Says that something is over.
+    fn recover(&self, connection: &ConnectionId, kind: NoticeKind, now: Timestamp) -> Result<()>;
+
+    /// Says that a post-load hook can be told again, or need not be.
+    fn recover_hook(&self, connection: &ConnectionId, hook: &str, now: Timestamp) -> Result<()>;
+
+    /// Takes a notice off everyone's list, until it is over and comes again (F-91). False when there
+    /// is none of that number.
+    fn dismiss(&self, id: i64, now: Timestamp) -> Result<bool>;
+
+    /// Notices, newest first: those that are so and were not dismissed, or with `all` every one kept.
+    fn notices(&self, all: bool, most: u32) -> Result<Vec<Notice>>;
+
+    /// What a job's end says: what is so now, and what is over.
+    fn take_stock(&self, report: &RunReport) -> Result<()>;
+
+    /// When a job of the connection was complete last.
+    fn last_complete(&self, connection: &ConnectionId) -> Result<Option<Timestamp>>;
+
+    /// When the connection was complete last, or first seen by a schedule.
+    fn complete_since(&self, connection: &ConnectionId) -> Result<Option<Timestamp>>;
+
+    /// What a channel has to be told: notices that are so, not dismissed and not told yet, and those
+    /// that were told and are over.
+    fn untold(&self, channel: &str, now: Timestamp) -> Result<Vec<(Notice, Telling)>>;
+
+    /// Writes down that a channel was told, or why it could not be: then it is tried again later, a
+    /// limited number of times unless it is critical.
+    fn told(
+        &self,
+        channel: &str,
+        notice: &Notice,
+        telling: Telling,
+        error: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()>;
+}
+
+impl Notices for SqliteLedger {
+    fn raise(
         &self,
         connection: &ConnectionId,
         kind: NoticeKind,
@@ -132,8 +203,7 @@ impl Ledger {
         self.put_notice(connection, (kind, ""), (message, detail), now, now)
     }
 
-    /// Says that a post-load hook could not be told of a load of the connection.
-    pub fn raise_hook(
+    fn raise_hook(
         &self,
         connection: &ConnectionId,
         hook: &str,
@@ -144,9 +214,7 @@ impl Ledger {
         self.put_notice(connection, (NoticeKind::Hook, hook), (message, detail), now, now)
     }
 
-    /// Says that something is still so, for whoever looks often: it counts once an hour, and when it
-    /// reads differently.
-    pub(crate) fn raise_on(
+    fn raise_on(
         &self,
         connection: &ConnectionId,
         kind: NoticeKind,
@@ -158,78 +226,15 @@ impl Ledger {
         self.put_notice(connection, (kind, ""), (message, detail), now, before)
     }
 
-    /// One that reads the same and was seen after `before` stays as it is.
-    fn put_notice(
-        &self,
-        connection: &ConnectionId,
-        (kind, about): (NoticeKind, &str),
-        (message, detail): (&str, Option<&str>),
-        now: Timestamp,
-        before: Timestamp,
-    ) -> Result<()> {
-        self.sqlite
-            .execute(
-                "INSERT INTO notices (connection, kind, about, message, detail, raised, seen, times)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1)
-                 ON CONFLICT (connection, kind, about) WHERE recovered IS NULL DO UPDATE SET
-                     message = excluded.message, detail = excluded.detail, seen = excluded.seen,
-                     times = times + 1
-                 WHERE ?7 = ?6 OR message <> excluded.message OR seen <= ?7",
-                params![
-                    connection.as_str(),
-                    kind.word(),
-                    about,
-                    message,
-                    detail,
-                    text(now),
-                    text(before)
-                ],
-            )
-            .map_err(|error| self.error("cannot write down a notice", error))?;
-        Ok(())
-    }
-
-    /// Says that something is over.
-    pub fn recover(
-        &self,
-        connection: &ConnectionId,
-        kind: NoticeKind,
-        now: Timestamp,
-    ) -> Result<()> {
+    fn recover(&self, connection: &ConnectionId, kind: NoticeKind, now: Timestamp) -> Result<()> {
         self.recover_of(connection, kind, None, now)
     }
 
-    /// Says that a post-load hook can be told again, or need not be.
-    pub fn recover_hook(
-        &self,
-        connection: &ConnectionId,
-        hook: &str,
-        now: Timestamp,
-    ) -> Result<()> {
+    fn recover_hook(&self, connection: &ConnectionId, hook: &str, now: Timestamp) -> Result<()> {
         self.recover_of(connection, NoticeKind::Hook, Some(hook), now)
     }
 
-    fn recover_of(
-        &self,
-        connection: &ConnectionId,
-        kind: NoticeKind,
-        about: Option<&str>,
-        now: Timestamp,
-    ) -> Result<()> {
-        self.sqlite
-            .execute(
-                "UPDATE notices SET recovered = ?3
-                 WHERE connection = ?1 AND kind = ?2 AND about = coalesce(?4, about)
-                     AND recovered IS NULL",
-                params![connection.as_str(), kind.word(), text(now), about],
-            )
-            .map_err(|error| self.error("cannot write down that a notice is over", error))?;
-        Ok(())
-    }
-
-    /// Takes a notice off everyone's list, until it is over and comes again (F-91). False when there
-    /// is none of that number.
-    pub fn dismiss(&self, id: i64, now: Timestamp) -> Result<bool> {
+    fn dismiss(&self, id: i64, now: Timestamp) -> Result<bool> {
         let changed = self.sqlite.execute(
             "UPDATE notices SET dismissed = coalesce(dismissed, ?2) WHERE id = ?1",
             params![id, text(now)],
@@ -237,8 +242,7 @@ impl Ledger {
         Ok(changed.map_err(|error| self.error("cannot dismiss a notice", error))? > 0)
     }
 
-    /// Notices, newest first: those that are so and were not dismissed, or with `all` every one kept.
-    pub fn notices(&self, all: bool, most: u32) -> Result<Vec<Notice>> {
+    fn notices(&self, all: bool, most: u32) -> Result<Vec<Notice>> {
         let which = if all { "true" } else { "recovered IS NULL AND dismissed IS NULL" };
         let failed = |error| self.error("cannot read the notices", error);
         let mut statement = self
@@ -251,8 +255,7 @@ impl Ledger {
         rows.map(|row| row.map_err(failed)?).collect()
     }
 
-    /// What a job's end says: what is so now, and what is over.
-    pub(crate) fn take_stock(&self, report: &RunReport) -> Result<()> {
+    fn take_stock(&self, report: &RunReport) -> Result<()> {
         let (connection, now) = (&report.connection, report.ended);
         let rejected: Vec<String> = report
             .tables
@@ -305,8 +308,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// When a job of the connection was complete last.
-    pub fn last_complete(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
+    fn last_complete(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
         let at: Option<String> = self
             .sqlite
             .query_row(
@@ -319,17 +321,14 @@ impl Ledger {
         at.as_deref().map(instant).transpose()
     }
 
-    /// When the connection was complete last, or first seen by a schedule.
-    pub(crate) fn complete_since(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
+    fn complete_since(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
         match self.last_complete(connection)? {
             Some(at) => Ok(Some(at)),
             None => self.base(connection),
         }
     }
 
-    /// What a channel has to be told: notices that are so, not dismissed and not told yet, and those
-    /// that were told and are over.
-    pub fn untold(&self, channel: &str, now: Timestamp) -> Result<Vec<(Notice, Telling)>> {
+    fn untold(&self, channel: &str, now: Timestamp) -> Result<Vec<(Notice, Telling)>> {
         let failed = |error| self.error("cannot read the notices", error);
         let mut untold = Vec::new();
         for (telling, which) in [
@@ -361,9 +360,7 @@ impl Ledger {
         Ok(untold)
     }
 
-    /// Writes down that a channel was told, or why it could not be: then it is tried again later, a
-    /// limited number of times unless it is critical.
-    pub fn told(
+    fn told(
         &self,
         channel: &str,
         notice: &Notice,
@@ -407,6 +404,57 @@ impl Ledger {
                 ],
             )
             .map_err(failed)?;
+        Ok(())
+    }
+}
+
+impl SqliteLedger {
+    /// One that reads the same and was seen after `before` stays as it is.
+    fn put_notice(
+        &self,
+        connection: &ConnectionId,
+        (kind, about): (NoticeKind, &str),
+        (message, detail): (&str, Option<&str>),
+        now: Timestamp,
+        before: Timestamp,
+    ) -> Result<()> {
+        self.sqlite
+            .execute(
+                "INSERT INTO notices (connection, kind, about, message, detail, raised, seen, times)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1)
+                 ON CONFLICT (connection, kind, about) WHERE recovered IS NULL DO UPDATE SET
+                     message = excluded.message, detail = excluded.detail, seen = excluded.seen,
+                     times = times + 1
+                 WHERE ?7 = ?6 OR message <> excluded.message OR seen <= ?7",
+                params![
+                    connection.as_str(),
+                    kind.word(),
+                    about,
+                    message,
+                    detail,
+                    text(now),
+                    text(before)
+                ],
+            )
+            .map_err(|error| self.error("cannot write down a notice", error))?;
+        Ok(())
+    }
+
+    fn recover_of(
+        &self,
+        connection: &ConnectionId,
+        kind: NoticeKind,
+        about: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.sqlite
+            .execute(
+                "UPDATE notices SET recovered = ?3
+                 WHERE connection = ?1 AND kind = ?2 AND about = coalesce(?4, about)
+                     AND recovered IS NULL",
+                params![connection.as_str(), kind.word(), text(now), about],
+            )
+            .map_err(|error| self.error("cannot write down that a notice is over", error))?;
         Ok(())
     }
 }

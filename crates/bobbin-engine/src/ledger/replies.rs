@@ -4,7 +4,7 @@ use bobbin_core::Result;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
-use super::Ledger;
+use super::SqliteLedger;
 use super::slots::text;
 
 /// How long an answer is kept.
@@ -24,9 +24,23 @@ pub struct Reply {
     pub body: Option<Vec<u8>>,
 }
 
-impl Ledger {
+/// Answers to requests that may be asked twice.
+pub trait Replies {
     /// The answer to what somebody asked with this key, and what of the request it is known by.
-    pub fn reply(&self, who: &str, key: &str, now: Timestamp) -> Result<Option<(String, Reply)>> {
+    fn reply(&self, who: &str, key: &str, now: Timestamp) -> Result<Option<(String, Reply)>>;
+
+    /// Keeps the answer to what somebody asked with this key; those that are old go.
+    fn keep_reply(
+        &self,
+        who_and_key: (&str, &str),
+        request: &str,
+        reply: &Reply,
+        now: Timestamp,
+    ) -> Result<()>;
+}
+
+impl Replies for SqliteLedger {
+    fn reply(&self, who: &str, key: &str, now: Timestamp) -> Result<Option<(String, Reply)>> {
         self.sqlite
             .query_row(
                 "SELECT request, status, content_type, body FROM replies
@@ -42,8 +56,7 @@ impl Ledger {
             .map_err(|error| self.error("cannot read the answers that are kept", error))
     }
 
-    /// Keeps the answer to what somebody asked with this key; those that are old go.
-    pub fn keep_reply(
+    fn keep_reply(
         &self,
         (who, key): (&str, &str),
         request: &str,
@@ -91,7 +104,7 @@ mod tests {
     #[test]
     fn an_answer_is_kept_for_a_day() {
         let directory = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).unwrap();
+        let ledger = SqliteLedger::open(&directory.path().join("ledger.sqlite")).unwrap();
         let at = |hours: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1_000 + hours);
         let reply = Reply { status: 201, content_type: None, body: Some(b"x".to_vec()) };
         ledger.keep_reply(("user 1", "k"), "r", &reply, at(0)).unwrap();

@@ -6,7 +6,7 @@ use bobbin_core::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
-use super::Ledger;
+use super::SqliteLedger;
 use super::slots::{instant, text};
 use super::users::{USER_COLUMNS, User, user};
 
@@ -40,9 +40,21 @@ pub struct Session {
     pub ends_at: Timestamp,
 }
 
-impl Ledger {
+/// Who is logged in, by the hashes of what browsers hold.
+pub trait Sessions {
     /// Begins a session by the hash of its text. Sessions that are over are forgotten.
-    pub fn begin_session(&self, hash: &str, owner: Owner<'_>, now: Timestamp) -> Result<()> {
+    fn begin_session(&self, hash: &str, owner: Owner<'_>, now: Timestamp) -> Result<()>;
+
+    /// The session of this hash, if it goes on; `token` is the hash of the token that there is now. That it
+    /// was used is noted.
+    fn session(&self, hash: &str, token: &str, now: Timestamp) -> Result<Option<Session>>;
+
+    /// Ends a session.
+    fn end_session(&self, hash: &str) -> Result<()>;
+}
+
+impl Sessions for SqliteLedger {
+    fn begin_session(&self, hash: &str, owner: Owner<'_>, now: Timestamp) -> Result<()> {
         let failed = |error| self.error("cannot begin a session", error);
         let (user, token) = match owner {
             Owner::User(id) => (Some(id), None),
@@ -73,9 +85,7 @@ impl Ledger {
         })
     }
 
-    /// The session of this hash, if it goes on; `token` is the hash of the token that there is now. That it
-    /// was used is noted.
-    pub fn session(&self, hash: &str, token: &str, now: Timestamp) -> Result<Option<Session>> {
+    fn session(&self, hash: &str, token: &str, now: Timestamp) -> Result<Option<Session>> {
         let failed = |error| self.error("cannot read the sessions", error);
         let found = self
             .sqlite
@@ -117,13 +127,14 @@ impl Ledger {
         Ok(Some(Session { user, ends_at }))
     }
 
-    /// Ends a session.
-    pub fn end_session(&self, hash: &str) -> Result<()> {
+    fn end_session(&self, hash: &str) -> Result<()> {
         let ended = self.sqlite.execute("DELETE FROM sessions WHERE hash = ?1", params![hash]);
         ended.map_err(|error| self.error("cannot end a session", error))?;
         Ok(())
     }
+}
 
+impl SqliteLedger {
     /// Ends the sessions of a user but for one.
     pub(super) fn end_sessions_of(&self, user: i64, but: Option<&str>) -> Result<()> {
         self.sqlite
@@ -141,6 +152,7 @@ fn before(now: Timestamp, time: SignedDuration) -> Timestamp {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+    use crate::ledger::Ledger;
     use crate::ledger::{Role, UserChange};
 
     fn at(hours: i64) -> Timestamp {
@@ -150,7 +162,8 @@ mod tests {
     #[test]
     fn a_session_ends_when_it_should() {
         let directory = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).unwrap();
+        let ledger: &dyn Ledger =
+            &SqliteLedger::open(&directory.path().join("ledger.sqlite")).unwrap();
         let anna = ledger.add_user("anna", Role::Viewer, "kept", at(0)).unwrap();
         let begin = |hash: &str, hour: i64| {
             ledger.begin_session(hash, Owner::User(anna.id), at(hour)).unwrap();

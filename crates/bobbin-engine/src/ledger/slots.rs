@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::Ledger;
+use super::SqliteLedger;
 
 /// What became of a slot, in a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -75,10 +75,41 @@ pub struct Kept {
     pub paused: bool,
 }
 
-impl Ledger {
+/// Schedules: how far they are decided, and what became of each slot.
+pub trait Slots {
     /// What is kept of a connection's schedule; made at its first sight. Then a frequency counts from
     /// the connection's first job, which is due now unless there was one (F-18).
-    pub fn schedule(&self, connection: &ConnectionId, now: Timestamp) -> Result<Kept> {
+    fn schedule(&self, connection: &ConnectionId, now: Timestamp) -> Result<Kept>;
+
+    /// Pauses the connection's schedule, or goes on with it: nothing that would have been due in the
+    /// pause was missed.
+    fn pause(&self, connection: &ConnectionId, paused: bool, now: Timestamp) -> Result<()>;
+
+    /// Of every connection, slots until `until` are decided.
+    fn settle(&self, until: Timestamp) -> Result<()>;
+
+    /// The slots of a connection that were left open because the process died, newest first: their
+    /// jobs were to start and never began, or were to follow one that was running.
+    fn left_open(&self, connection: &ConnectionId) -> Result<Vec<(Timestamp, SlotOutcome)>>;
+
+    /// When the connection's first job was due, if it is known.
+    fn base(&self, connection: &ConnectionId) -> Result<Option<Timestamp>>;
+
+    /// Since when the connection's schedule is paused by somebody.
+    fn paused_since(&self, connection: &ConnectionId) -> Result<Option<Timestamp>>;
+
+    /// Whether somebody paused the connection's schedule.
+    fn is_paused(&self, connection: &ConnectionId) -> Result<bool>;
+
+    /// Writes down what became of a slot, before anything is done about it.
+    fn decide(&self, connection: &ConnectionId, row: &SlotRow) -> Result<()>;
+
+    /// The latest slots of a connection, newest first.
+    fn slots(&self, connection: &ConnectionId, most: u32) -> Result<Vec<SlotRow>>;
+}
+
+impl Slots for SqliteLedger {
+    fn schedule(&self, connection: &ConnectionId, now: Timestamp) -> Result<Kept> {
         let failed = |error| self.error("cannot read the schedule", error);
         let kept: Option<(String, String, bool)> = self
             .sqlite
@@ -116,9 +147,7 @@ impl Ledger {
         Ok(kept)
     }
 
-    /// Pauses the connection's schedule, or goes on with it: nothing that would have been due in the
-    /// pause was missed.
-    pub fn pause(&self, connection: &ConnectionId, paused: bool, now: Timestamp) -> Result<()> {
+    fn pause(&self, connection: &ConnectionId, paused: bool, now: Timestamp) -> Result<()> {
         self.sqlite
             .execute(
                 "UPDATE schedules SET paused = ?2, decided = max(decided, ?3)
@@ -129,20 +158,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Of every connection, slots until `until` are decided.
-    pub fn settle(&self, until: Timestamp) -> Result<()> {
+    fn settle(&self, until: Timestamp) -> Result<()> {
         self.sqlite
             .execute("UPDATE schedules SET decided = max(decided, ?1)", params![text(until)])
             .map_err(|error| self.error("cannot settle the schedules", error))?;
         Ok(())
     }
 
-    /// The slots of a connection that were left open because the process died, newest first: their
-    /// jobs were to start and never began, or were to follow one that was running.
-    pub(crate) fn left_open(
-        &self,
-        connection: &ConnectionId,
-    ) -> Result<Vec<(Timestamp, SlotOutcome)>> {
+    fn left_open(&self, connection: &ConnectionId) -> Result<Vec<(Timestamp, SlotOutcome)>> {
         let failed = |error| self.error("cannot read the slots", error);
         let mut statement = self
             .sqlite
@@ -166,8 +189,7 @@ impl Ledger {
         Ok(open)
     }
 
-    /// When the connection's first job was due, if it is known.
-    pub fn base(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
+    fn base(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
         let base: Option<String> = self
             .sqlite
             .query_row(
@@ -180,8 +202,7 @@ impl Ledger {
         base.as_deref().map(instant).transpose()
     }
 
-    /// Since when the connection's schedule is paused by somebody.
-    pub fn paused_since(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
+    fn paused_since(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
         let since: Option<Option<String>> = self
             .sqlite
             .query_row(
@@ -194,8 +215,7 @@ impl Ledger {
         since.flatten().as_deref().map(instant).transpose()
     }
 
-    /// Whether somebody paused the connection's schedule.
-    pub fn is_paused(&self, connection: &ConnectionId) -> Result<bool> {
+    fn is_paused(&self, connection: &ConnectionId) -> Result<bool> {
         self.sqlite
             .query_row(
                 "SELECT EXISTS (SELECT 1 FROM schedules WHERE connection = ?1 AND paused IS NOT NULL)",
@@ -205,8 +225,7 @@ impl Ledger {
             .map_err(|error| self.error("cannot read the schedule", error))
     }
 
-    /// Writes down what became of a slot, before anything is done about it.
-    pub fn decide(&self, connection: &ConnectionId, row: &SlotRow) -> Result<()> {
+    fn decide(&self, connection: &ConnectionId, row: &SlotRow) -> Result<()> {
         let what = "cannot write down what became of a slot";
         let failed = |error| self.error(what, error);
         self.atomically(what, || {
@@ -239,8 +258,7 @@ impl Ledger {
         })
     }
 
-    /// The latest slots of a connection, newest first.
-    pub fn slots(&self, connection: &ConnectionId, most: u32) -> Result<Vec<SlotRow>> {
+    fn slots(&self, connection: &ConnectionId, most: u32) -> Result<Vec<SlotRow>> {
         let failed = |error| self.error("cannot read the slots", error);
         let mut statement = self
             .sqlite

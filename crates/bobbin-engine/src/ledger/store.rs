@@ -8,7 +8,7 @@ use bobbin_core::{Error, Result};
 use jiff::Timestamp;
 use rusqlite::params;
 
-use super::Ledger;
+use super::SqliteLedger;
 use super::slots::{instant, text};
 
 /// What can be set up.
@@ -70,9 +70,30 @@ pub struct Removed {
     pub removed: Timestamp,
 }
 
-impl Ledger {
+/// What was set up through the API.
+pub trait Store {
     /// Everything that was set up, by name.
-    pub fn things(&self) -> Result<Vec<Stored>> {
+    fn things(&self) -> Result<Vec<Stored>>;
+
+    /// Makes, changes (with its sealed text) or removes (without) several things at once, all or none.
+    /// A connection that is removed leaves its label.
+    fn change_things(
+        &self,
+        changes: &[(Thing, &str, Option<Vec<u8>>)],
+        label: &dyn Fn(&str) -> String,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Connections that were set up through the API and removed, oldest first.
+    fn removed_connections(&self) -> Result<Vec<Removed>>;
+
+    /// Whether there is anything left of a connection of that name: rows that it loaded go on under its
+    /// bookmarks, so no other one may be called the same.
+    fn knows(&self, connection: &ConnectionId) -> Result<bool>;
+}
+
+impl Store for SqliteLedger {
+    fn things(&self) -> Result<Vec<Stored>> {
         let failed = |error| self.error("cannot read what was set up", error);
         let mut statement = self
             .sqlite
@@ -97,12 +118,10 @@ impl Ledger {
         Ok(things)
     }
 
-    /// Makes, changes (with its sealed text) or removes (without) several things at once, all or none.
-    /// A connection that is removed leaves its label.
-    pub fn change_things(
+    fn change_things(
         &self,
         changes: &[(Thing, &str, Option<Vec<u8>>)],
-        label: impl Fn(&str) -> String,
+        label: &dyn Fn(&str) -> String,
         now: Timestamp,
     ) -> Result<()> {
         let failed = |error| self.error("cannot keep what was set up", error);
@@ -140,8 +159,7 @@ impl Ledger {
         transaction.commit().map_err(failed)
     }
 
-    /// Connections that were set up through the API and removed, oldest first.
-    pub fn removed_connections(&self) -> Result<Vec<Removed>> {
+    fn removed_connections(&self) -> Result<Vec<Removed>> {
         let failed = |error| self.error("cannot read what was removed", error);
         let mut statement = self
             .sqlite
@@ -166,9 +184,7 @@ impl Ledger {
         Ok(removed)
     }
 
-    /// Whether there is anything left of a connection of that name: rows that it loaded go on under its
-    /// bookmarks, so no other one may be called the same.
-    pub fn knows(&self, connection: &ConnectionId) -> Result<bool> {
+    fn knows(&self, connection: &ConnectionId) -> Result<bool> {
         self.sqlite
             .query_row(
                 "SELECT EXISTS (SELECT 1 FROM removed_connections WHERE name = ?1)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
-use super::Ledger;
+use super::SqliteLedger;
 use super::slots::{instant, text};
 
 /// The most tokens of a connection at a time.
@@ -23,12 +23,31 @@ pub struct Token {
     pub made_at: Timestamp,
 }
 
-impl Ledger {
+/// Tokens for pushing, by the hashes of their texts.
+pub trait Tokens {
     /// Keeps a token by the hash of its text.
     ///
     /// # Errors
     /// Of kind `Conflict` when the connection has as many as it may.
-    pub fn add_token(
+    fn add_token(
+        &self,
+        connection: &ConnectionId,
+        hash_and_ending: (&str, &str),
+        now: Timestamp,
+    ) -> Result<Token>;
+
+    /// The tokens of a connection, oldest first.
+    fn tokens(&self, connection: &ConnectionId) -> Result<Vec<Token>>;
+
+    /// The connection into which the token of this hash pushes.
+    fn connection_of_token(&self, hash: &str) -> Result<Option<ConnectionId>>;
+
+    /// Forgets a token. False when the connection has none of that number.
+    fn delete_token(&self, connection: &ConnectionId, id: i64) -> Result<bool>;
+}
+
+impl Tokens for SqliteLedger {
+    fn add_token(
         &self,
         connection: &ConnectionId,
         (hash, ending): (&str, &str),
@@ -50,8 +69,7 @@ impl Ledger {
         Ok(Token { id, ending: ending.to_owned(), made_at: now })
     }
 
-    /// The tokens of a connection, oldest first.
-    pub fn tokens(&self, connection: &ConnectionId) -> Result<Vec<Token>> {
+    fn tokens(&self, connection: &ConnectionId) -> Result<Vec<Token>> {
         let failed = |error| self.error("cannot read the tokens", error);
         let mut statement = self
             .sqlite
@@ -70,8 +88,7 @@ impl Ledger {
         Ok(tokens)
     }
 
-    /// The connection into which the token of this hash pushes.
-    pub fn connection_of_token(&self, hash: &str) -> Result<Option<ConnectionId>> {
+    fn connection_of_token(&self, hash: &str) -> Result<Option<ConnectionId>> {
         let found: Option<String> = self
             .sqlite
             .query_row("SELECT connection FROM tokens WHERE hash = ?1", params![hash], |row| {
@@ -82,8 +99,7 @@ impl Ledger {
         Ok(found.map(ConnectionId::from))
     }
 
-    /// Forgets a token. False when the connection has none of that number.
-    pub fn delete_token(&self, connection: &ConnectionId, id: i64) -> Result<bool> {
+    fn delete_token(&self, connection: &ConnectionId, id: i64) -> Result<bool> {
         let deleted = self
             .sqlite
             .execute(

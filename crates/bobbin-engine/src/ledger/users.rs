@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::Ledger;
+use super::SqliteLedger;
 use super::keys::{Role, role};
 use super::slots::{instant, text};
 
@@ -45,12 +45,39 @@ pub struct UserChange {
 pub(super) const USER_COLUMNS: &str =
     "users.id, users.name, users.role, users.made, users.password_set, users.disabled";
 
-impl Ledger {
+/// The users.
+pub trait Users {
     /// Keeps a user by what is kept of their password.
     ///
     /// # Errors
     /// Of kind `Conflict` when there is one of that name, or as many as there may be.
-    pub fn add_user(&self, name: &str, role: Role, password: &str, now: Timestamp) -> Result<User> {
+    fn add_user(&self, name: &str, role: Role, password: &str, now: Timestamp) -> Result<User>;
+
+    /// All users, by name.
+    fn users(&self) -> Result<Vec<User>>;
+
+    /// The user of a name.
+    fn user(&self, name: &str) -> Result<Option<User>>;
+
+    /// The user of a name and what is kept of their password.
+    fn password_of(&self, name: &str) -> Result<Option<(User, String)>>;
+
+    /// Changes a user. Another role, another password and no entrance end their sessions, but for the one of
+    /// the hash `but` if that may go on. None when there is none of that name.
+    fn change_user(
+        &self,
+        name: &str,
+        change: &UserChange,
+        but: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<User>>;
+
+    /// Removes a user. False when there is none of that name.
+    fn remove_user(&self, name: &str) -> Result<bool>;
+}
+
+impl Users for SqliteLedger {
+    fn add_user(&self, name: &str, role: Role, password: &str, now: Timestamp) -> Result<User> {
         let added = self
             .sqlite
             .execute(
@@ -71,8 +98,7 @@ impl Ledger {
         self.user(name)?.ok_or_else(|| Error::bug("a user that was kept is not there"))
     }
 
-    /// All users, by name.
-    pub fn users(&self) -> Result<Vec<User>> {
+    fn users(&self) -> Result<Vec<User>> {
         let failed = |error| self.error("cannot read the users", error);
         let mut statement = self
             .sqlite
@@ -82,13 +108,11 @@ impl Ledger {
         rows.map(|row| row.map_err(failed)?).collect()
     }
 
-    /// The user of a name.
-    pub fn user(&self, name: &str) -> Result<Option<User>> {
+    fn user(&self, name: &str) -> Result<Option<User>> {
         Ok(self.password_of(name)?.map(|(user, _)| user))
     }
 
-    /// The user of a name and what is kept of their password.
-    pub fn password_of(&self, name: &str) -> Result<Option<(User, String)>> {
+    fn password_of(&self, name: &str) -> Result<Option<(User, String)>> {
         let found = self
             .sqlite
             .query_row(
@@ -101,9 +125,7 @@ impl Ledger {
         found.map(|(user, password)| Ok((user?, password))).transpose()
     }
 
-    /// Changes a user. Another role, another password and no entrance end their sessions, but for the one of
-    /// the hash `but` if that may go on. None when there is none of that name.
-    pub fn change_user(
+    fn change_user(
         &self,
         name: &str,
         change: &UserChange,
@@ -143,8 +165,7 @@ impl Ledger {
         })
     }
 
-    /// Removes a user. False when there is none of that name.
-    pub fn remove_user(&self, name: &str) -> Result<bool> {
+    fn remove_user(&self, name: &str) -> Result<bool> {
         let failed = |error| self.error("cannot remove a user", error);
         let removed = self.sqlite.execute("DELETE FROM users WHERE name = ?1", params![name]);
         let there = removed.map_err(failed)? > 0;

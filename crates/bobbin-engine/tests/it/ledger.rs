@@ -4,7 +4,7 @@ use std::fs;
 
 use bobbin_core::ErrorKind;
 use bobbin_core::clock::FixedClock;
-use bobbin_engine::ledger::Ledger;
+use bobbin_engine::ledger::SqliteLedger;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{Memory, Step, engine, run, run_at, try_run};
@@ -33,7 +33,7 @@ fn a_newer_or_damaged_ledger_is_refused_with_what_to_do() {
     let sqlite = rusqlite::Connection::open(&path).unwrap();
     sqlite.pragma_update(None, "user_version", 99).unwrap();
     drop(sqlite);
-    let error = Ledger::open(&path).unwrap_err();
+    let error = SqliteLedger::open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.report().contains("newer bobbin"), "{error:?}");
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bobbin_core::ErrorKind;
 use bobbin_engine::Outcome;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{self, Durable, Fault, Memory, Step, alter, engine, run, try_run};
 
@@ -294,6 +295,47 @@ fn two_jobs_of_one_connection_do_not_run_at_once() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
     drop(spool);
     run(&engine, &steps(), &Memory::default());
+}
+
+/// Where several bobbins share a ledger, one alone runs a connection; after a crash the same one goes on at
+/// once, another one when the lease has ended.
+#[test]
+fn a_lease_keeps_others_away_until_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&directory);
+    run(&engine, &steps(), &Memory::default());
+    let (ledger, now) = (engine.ledger().unwrap(), Timestamp::now());
+    let (test, later) = ("test".into(), now + SignedDuration::from_hours(1));
+    ledger.lease(&test, "elsewhere", now, later).unwrap();
+    let error = try_run(&engine, &steps(), &Memory::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.report().contains("another bobbin runs a job of this connection"), "{error}");
+    assert!(ledger.lease(&test, "third", now, later).is_err());
+    let lease = ledger.lease(&test, "elsewhere", now, now).unwrap();
+    run(&engine, &steps(), &Memory::default());
+    assert!(!ledger.holds(&lease).unwrap());
+    let here = fs::read_to_string(directory.path().join("holder")).unwrap();
+    ledger.lease(&test, &here, now, later).unwrap();
+    run(&engine, &steps(), &Memory::default());
+}
+
+/// Whoever was taken over from stops, and writes nothing down any more.
+#[test]
+fn a_job_whose_lease_is_taken_stops_before_its_next_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, memory) = (engine(&directory), Memory::default());
+    let mut steps = steps();
+    let taken = "UPDATE leases SET holder = 'elsewhere', fence = fence + 1";
+    steps.insert(0, Step::Ledger(taken));
+    let report = run(&engine, &steps, &memory);
+    let error = report.error.unwrap();
+    assert!(error.contains("another bobbin has taken over this connection"), "{error}");
+    assert!(memory.durable.lock().unwrap().rows.is_empty());
+    let ledger = engine.ledger().unwrap();
+    let job = ledger.jobs(&"test".into(), None, 1).unwrap().remove(0);
+    assert!(job.report.is_none() && !job.ended, "its end is not its own to tell");
+    assert!(ledger.loads(&"test".into(), None, None, 10).unwrap().is_empty());
+    assert_eq!(ledger.state(&"test".into()).unwrap(), None);
 }
 
 /// A job that ran and loaded is told as that, whatever the ledger can take.

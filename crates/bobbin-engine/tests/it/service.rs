@@ -426,7 +426,10 @@ fn slots_that_a_crash_left_open_are_closed_by_one_job() {
             ledger.decide(&open, &row).unwrap();
             if *job {
                 let id = format!("job_{n}");
-                ledger.begin(&id.as_str().into(), &open, slot, Trigger::Slot(slot), false).unwrap();
+                let lease = ledger.lease(&open, "here", slot, slot).unwrap();
+                ledger
+                    .begin(&lease, &id.as_str().into(), slot, Trigger::Slot(slot), false)
+                    .unwrap();
             }
         }
         let jobs = after.iter().zip(before).filter(|(after, before)| after.2 != before.2).count();
@@ -738,7 +741,8 @@ fn jobs_of_processes_that_are_gone_are_ended_when_a_service_starts() {
     let ledger = service.engine.ledger().unwrap();
     let (gone, runs): (ConnectionId, ConnectionId) = ("gone".into(), "runs".into());
     for connection in [&gone, &runs] {
-        ledger.begin(&"job".into(), connection, start(), Trigger::Manual, false).unwrap();
+        let lease = ledger.lease(connection, "here", start(), start()).unwrap();
+        ledger.begin(&lease, &"job".into(), start(), Trigger::Manual, false).unwrap();
     }
     let spool = directory.path().join("spool");
     let _runs = bobbin_engine::spool::Spool::open(&spool, &runs).unwrap();

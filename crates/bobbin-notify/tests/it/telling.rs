@@ -26,7 +26,7 @@ impl Place {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
-    fn ledger(&self) -> Ledger {
+    fn ledger(&self) -> Box<dyn Ledger> {
         Engine::new(self.directory.path()).ledger().unwrap()
     }
 
@@ -63,7 +63,12 @@ fn turn(notifier: &Notifier, minutes: i64) -> Vec<String> {
     failed.into_inner()
 }
 
-fn raise(ledger: &Ledger, kind: NoticeKind, minutes: i64) {
+fn put(ledger: &dyn Ledger, connection: &ConnectionId, load: &Load) {
+    let lease = ledger.lease(connection, "here", at(0), at(0)).unwrap();
+    ledger.loaded(&lease, load, None).unwrap();
+}
+
+fn raise(ledger: &dyn Ledger, kind: NoticeKind, minutes: i64) {
     ledger.raise(&kustomer(), kind, "the key is refused", Some(DETAIL), at(minutes)).unwrap();
 }
 
@@ -82,7 +87,7 @@ fn f91_f95_a_webhook_is_told_once_that_it_is_so_and_that_it_is_over() {
     let detail = "the key is refused\n  hint: make another one, not <!channel> & co";
     ledger.raise(&kustomer(), NoticeKind::Extraction, "x", Some(detail), at(0)).unwrap();
     ledger.raise(&kustomer(), NoticeKind::Extraction, "x", Some(detail), at(60)).unwrap();
-    raise(&ledger, NoticeKind::Rejected, 60);
+    raise(&*ledger, NoticeKind::Rejected, 60);
     for minutes in [60, 61, 62] {
         assert_eq!(turn(&notifier, minutes), [""; 0]);
     }
@@ -102,10 +107,10 @@ fn f91_f95_a_webhook_is_told_once_that_it_is_so_and_that_it_is_over() {
     );
 
     // A dismissed one is told to nobody, a recovered one to whoever knew.
-    raise(&ledger, NoticeKind::Loading, 63);
+    raise(&*ledger, NoticeKind::Loading, 63);
     let loading = ledger.notices(false, 10).unwrap()[0].id;
     assert!(ledger.dismiss(loading, at(63)).unwrap());
-    raise(&ledger, NoticeKind::Loading, 64);
+    raise(&*ledger, NoticeKind::Loading, 64);
     assert_eq!(ledger.notices(false, 10).unwrap().len(), 2, "dismissed until it is over");
     for kind in [NoticeKind::Loading, NoticeKind::Extraction] {
         ledger.recover(&kustomer(), kind, at(65)).unwrap();
@@ -118,7 +123,7 @@ fn f91_f95_a_webhook_is_told_once_that_it_is_so_and_that_it_is_over() {
     assert_eq!(told, ["recovered"]);
     assert!(slack.take()[0].body["text"].as_str().unwrap().contains("over since"));
     // It comes again: a new notice.
-    raise(&ledger, NoticeKind::Loading, 70);
+    raise(&*ledger, NoticeKind::Loading, 70);
     turn(&notifier, 70);
     assert_eq!(web.take().len(), 1);
 }
@@ -140,8 +145,8 @@ fn f92_f93_f94_a_mail_comes_after_its_delay() {
         ],
         Vec::new(),
     );
-    raise(&ledger, NoticeKind::Extraction, 0);
-    raise(&ledger, NoticeKind::Loading, 0);
+    raise(&*ledger, NoticeKind::Extraction, 0);
+    raise(&*ledger, NoticeKind::Loading, 0);
     assert_eq!(turn(&notifier, 59), [""; 0]);
     assert!(post.take().is_empty());
     assert_eq!(turn(&notifier, 60), [""; 0]);
@@ -173,7 +178,7 @@ fn a_channel_that_fails_is_tried_again_later() {
     let (place, web) = (Place::new(), Web::start());
     let ledger = place.ledger();
     let notifier = place.notifier(vec![channel("ops", Means::Webhook(target(&web)))], Vec::new());
-    raise(&ledger, NoticeKind::Extraction, 0);
+    raise(&*ledger, NoticeKind::Extraction, 0);
     web.answer(&[500, 302]);
     let failed = turn(&notifier, 0);
     assert!(failed[0].contains("`ops` could not be told"), "{failed:?}");
@@ -183,13 +188,13 @@ fn a_channel_that_fails_is_tried_again_later() {
     assert_eq!(turn(&notifier, 6), [""; 0]);
     assert_eq!(web.take().len(), 3);
     web.answer(&[500; 100]);
-    raise(&ledger, NoticeKind::Incomplete, 10);
+    raise(&*ledger, NoticeKind::Incomplete, 10);
     let tries = (10..1000).filter(|minutes| !turn(&notifier, *minutes).is_empty()).count();
     assert_eq!(tries, 8);
 
     // What is critical is told on, every hour, for as long as it is so.
     web.take();
-    raise(&ledger, NoticeKind::Loading, 1000);
+    raise(&*ledger, NoticeKind::Loading, 1000);
     web.answer(&[500; 100]);
     let tries: Vec<i64> =
         (1000..3000).filter(|minutes| !turn(&notifier, *minutes).is_empty()).collect();
@@ -210,7 +215,7 @@ fn a_channel_that_fails_holds_the_others_up_once_a_turn() {
     ];
     let notifier = place.notifier(channels, Vec::new());
     for kind in [NoticeKind::Extraction, NoticeKind::Loading, NoticeKind::Stale] {
-        raise(&ledger, kind, 0);
+        raise(&*ledger, kind, 0);
     }
     web.answer(&[500]);
     assert_eq!(turn(&notifier, 0).len(), 1);
@@ -254,7 +259,7 @@ fn f96_a_hook_is_sent_each_load_once_with_retries_and_no_replay() {
     let hook = || hook("dbt", &web);
     let notifier = place.notifier(Vec::new(), vec![hook()]);
     let loaded = |connection: &str, load: &Load| {
-        ledger.loaded(&connection.into(), load, None).unwrap();
+        put(&*ledger, &connection.into(), load);
     };
     loaded("kustomer", &load("Orders", 1, 0));
     turn(&notifier, 0);
@@ -349,13 +354,13 @@ fn a_hook_that_is_not_there_holds_nobody_up_and_has_a_notice_of_its_own() {
     let notifier = place.notifier(channels(), hooks());
     turn(&notifier, 0);
     for n in 1..=20 {
-        ledger.loaded(&kustomer(), &load("Orders", n, 0), None).unwrap();
+        put(&*ledger, &kustomer(), &load("Orders", n, 0));
     }
     gone.answer(&[500; 6]);
     let since = std::time::Instant::now();
     turn(&notifier, 1);
     assert_eq!((gone.take().len(), there.take().len()), (1, 20), "no other load is tried");
-    raise(&ledger, NoticeKind::Loading, 2);
+    raise(&*ledger, NoticeKind::Loading, 2);
     turn(&notifier, 2);
     assert_eq!(chat.take().len(), 1);
     for minutes in 3..33 {
@@ -370,12 +375,12 @@ fn a_hook_that_is_not_there_holds_nobody_up_and_has_a_notice_of_its_own() {
     assert_eq!(open().len(), 1);
     assert!(open()[0].message.contains("`gone`"));
     gone.answer(&[500; 100]);
-    ledger.loaded(&kustomer(), &load("Orders", 1, 0), None).unwrap();
+    put(&*ledger, &kustomer(), &load("Orders", 1, 0));
     turn(&notifier, 33);
     assert_eq!((there.take().len(), open().len()), (1, 1));
     // Both fail: two notices.
     there.answer(&[500; 6]);
-    ledger.loaded(&kustomer(), &load("Orders", 1, 0), None).unwrap();
+    put(&*ledger, &kustomer(), &load("Orders", 1, 0));
     for minutes in 34..70 {
         turn(&notifier, minutes);
     }
@@ -394,7 +399,7 @@ fn a_hook_that_is_not_there_holds_nobody_up_and_has_a_notice_of_its_own() {
 fn a_hook_that_comes_back_is_not_sent_what_it_missed() {
     let (place, web) = (Place::new(), Web::start());
     let ledger = place.ledger();
-    let loaded = |rows| ledger.loaded(&kustomer(), &load("Orders", rows, 0), None).unwrap();
+    let loaded = |rows| put(&*ledger, &kustomer(), &load("Orders", rows, 0));
     let with = || place.notifier(Vec::new(), vec![hook("dbt", &web)]);
     turn(&with(), 0);
     loaded(1);
@@ -422,11 +427,11 @@ fn whoever_ends_does_not_wait_for_a_hook_that_is_not_there() {
         notifier.finish(&clock, &Cancel::new(), &|error| panic!("{error}"), within);
     };
     finish(Duration::from_secs(20));
-    ledger.loaded(&kustomer(), &load("Orders", 1, 0), None).unwrap();
+    put(&*ledger, &kustomer(), &load("Orders", 1, 0));
     web.answer(&[500; 2]);
     finish(Duration::from_secs(20));
     assert_eq!(web.take().len(), 3, "tried again until it was taken");
-    ledger.loaded(&kustomer(), &load("Orders", 2, 0), None).unwrap();
+    put(&*ledger, &kustomer(), &load("Orders", 2, 0));
     web.answer(&[500; 3]);
     let since = std::time::Instant::now();
     finish(Duration::from_millis(100));

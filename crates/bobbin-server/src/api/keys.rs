@@ -43,7 +43,7 @@ pub(super) async fn create(
 ) -> Answer<Response> {
     let Json(NewKey { description, role }) = given(body)?;
     let made = asked(api, move |api| {
-        let (text, key) = token::make_key(&api.engine.ledger()?, &description, role)?;
+        let (text, key) = token::make_key(&*api.engine.ledger()?, &description, role)?;
         let mut told = json!(key);
         told["key"] = text.reveal().into();
         Ok(told)

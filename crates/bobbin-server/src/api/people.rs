@@ -99,7 +99,7 @@ pub(super) async fn change(
         let changed = ledger.change_user(&user.name, &change, own, Timestamp::now())?;
         let changed = changed.ok_or_else(|| Problem::not_found("user"))?;
         let mut told = json!(changed);
-        warn(&ledger, &mut told)?;
+        warn(&*ledger, &mut told)?;
         Ok(told)
     });
     Ok(Json(changed.await?))
@@ -115,14 +115,14 @@ pub(super) async fn remove(
             return Err(Problem::not_found("user"));
         }
         let mut told = json!({ "status": "ok" });
-        warn(&ledger, &mut told)?;
+        warn(&*ledger, &mut told)?;
         Ok(told)
     });
     Ok(Json(removed.await?))
 }
 
 /// Adds that no user is an administrator any more. It is no error: the first token is one, always.
-fn warn(ledger: &Ledger, told: &mut Value) -> Answer<()> {
+fn warn(ledger: &dyn Ledger, told: &mut Value) -> Answer<()> {
     if let Some(warning) = people::lacks_administrator(&ledger.users()?) {
         told["warning"] = warning.into();
     }

@@ -157,7 +157,7 @@ fn wrong(detail: &str) -> Problem {
 fn begun(api: &Api, owner: Owner<'_>) -> Answer<Begun> {
     let (text, ledger) = (token::random()?, api.engine.ledger()?);
     ledger.begin_session(&token::hash(&text), owner, Timestamp::now())?;
-    let who = Who::of_session(api, &ledger, &text)?;
+    let who = Who::of_session(api, &*ledger, &text)?;
     // Whoever was disabled or removed meanwhile is nobody.
     let told = who.ok_or_else(|| wrong("the session is over"))?.told();
     Ok(Begun { text: Secret::new(text), told })

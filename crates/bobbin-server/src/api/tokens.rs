@@ -33,7 +33,7 @@ pub(super) async fn create(
     let made = asked(api, move |api| {
         let id = known(api, &connection)?;
         api.program.inbox(&id)?;
-        let (text, token) = token::make_token(&api.engine.ledger()?, &id)?;
+        let (text, token) = token::make_token(&*api.engine.ledger()?, &id)?;
         let mut told = json!(token);
         told["token"] = text.reveal().into();
         Ok(told)

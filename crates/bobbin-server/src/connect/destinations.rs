@@ -47,7 +47,7 @@ fn card(of: &Type, part: Option<&Part>) -> Value {
 }
 
 /// All destinations with their numbers and since when they have them, by number.
-pub(super) fn numbered(api: &Api, ledger: &Ledger) -> Answer<Vec<(i64, Timestamp, Part)>> {
+pub(super) fn numbered(api: &Api, ledger: &dyn Ledger) -> Answer<Vec<(i64, Timestamp, Part)>> {
     let now = Timestamp::now();
     let mut all = Vec::new();
     for part in api.program.parts(Thing::Destination) {
@@ -58,12 +58,12 @@ pub(super) fn numbered(api: &Api, ledger: &Ledger) -> Answer<Vec<(i64, Timestamp
     Ok(all)
 }
 
-fn find(api: &Api, ledger: &Ledger, id: i64) -> Answer<(i64, Timestamp, Part)> {
+fn find(api: &Api, ledger: &dyn Ledger, id: i64) -> Answer<(i64, Timestamp, Part)> {
     let found = numbered(api, ledger)?.into_iter().find(|(number, _, _)| *number == id);
     found.ok_or_else(|| Problem::not_found("destination"))
 }
 
-fn object(api: &Api, ledger: &Ledger, of: &(i64, Timestamp, Part)) -> Answer<Value> {
+fn object(api: &Api, ledger: &dyn Ledger, of: &(i64, Timestamp, Part)) -> Answer<Value> {
     let (id, made, part) = of;
     let check = ledger.check(Side::Destination, &part.name)?;
     let kind = kind_of(&api.program.types(), "destination", &part.kind);
@@ -97,15 +97,15 @@ pub(super) async fn all(
 ) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let mut wanted = numbered(api, &ledger)?;
+        let mut wanted = numbered(api, &*ledger)?;
         if let Some(id) = filter.destination_id {
             wanted.retain(|(number, _, _)| *number == id);
         }
         if let Some(id) = filter.source_id {
-            let source = Source::find(api, &ledger, id)?;
+            let source = Source::find(api, &*ledger, id)?;
             wanted.retain(|(_, _, part)| part.name == source.described.destination_name);
         }
-        let all = wanted.iter().map(|of| object(api, &ledger, of)).collect::<Answer<Vec<_>>>()?;
+        let all = wanted.iter().map(|of| object(api, &*ledger, of)).collect::<Answer<Vec<_>>>()?;
         Ok(Json(all.into()))
     })
     .await
@@ -135,9 +135,9 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
         let refused = |error| Problem::of(&error, "InvalidProperties");
         api.program.change(&[put(Thing::Destination, &id, settings, true)]).map_err(refused)?;
         api.program.check(Side::Destination, &id)?;
-        let made = numbered(api, &ledger)?.into_iter().find(|(_, _, part)| part.name == id);
+        let made = numbered(api, &*ledger)?.into_iter().find(|(_, _, part)| part.name == id);
         let made = made.ok_or_else(|| Problem::not_found("destination"))?;
-        Ok(Json(object(api, &ledger, &made)?))
+        Ok(Json(object(api, &*ledger, &made)?))
     })
     .await
 }
@@ -162,7 +162,7 @@ pub(super) async fn change(
     let Json(body) = body.map_err(Problem::unread)?;
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let (_, _, part) = find(api, &ledger, id)?;
+        let (_, _, part) = find(api, &*ledger, id)?;
         let of = kind_of(&api.program.types(), "destination", &part.kind)
             .filter(|_| !is_of_file(part.managed_by))
             .ok_or_else(|| {
@@ -192,7 +192,7 @@ pub(super) async fn change(
         if body.contains_key("properties") {
             api.program.check(Side::Destination, &part.name)?;
         }
-        Ok(Json(object(api, &ledger, &find(api, &ledger, id)?)?))
+        Ok(Json(object(api, &*ledger, &find(api, &*ledger, id)?)?))
     })
     .await
 }
@@ -204,7 +204,7 @@ pub(super) async fn remove(
 ) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let (_, _, part) = find(api, &ledger, id)?;
+        let (_, _, part) = find(api, &*ledger, id)?;
         let edit = Edit { thing: Thing::Destination, name: part.name, body: None, new: false };
         api.program.change(&[edit]).map_err(|error| Problem::of(&error, "InvalidId"))?;
         Ok(Json(json!({ "status": 200 })))
@@ -215,7 +215,7 @@ pub(super) async fn remove(
 pub(super) async fn check(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let (_, _, part) = find(api, &ledger, id)?;
+        let (_, _, part) = find(api, &*ledger, id)?;
         let check = ledger.check(Side::Destination, &part.name)?;
         let check = check.ok_or_else(|| Problem::not_found("connection check"))?;
         let failed = check.error.is_some();

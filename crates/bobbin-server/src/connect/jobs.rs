@@ -97,7 +97,7 @@ pub(super) async fn extractions(
     let all = asked(api, move |api| {
         let ledger = api.engine.ledger()?;
         let mut all = Vec::new();
-        for source in Source::all(api, &ledger)? {
+        for source in Source::all(api, &*ledger)? {
             let last = ledger.last_ended(source.connection())?;
             let Some((job, report)) = last.and_then(|job| Some((job.id, job.report?))) else {
                 continue;
@@ -140,7 +140,7 @@ pub(super) async fn extraction(
         let (Some(source), Some(job)) = (source, job) else {
             return Err(Problem::not_found("extraction"));
         };
-        let found = Source::find(api, &api.engine.ledger()?, source)?;
+        let found = Source::find(api, &*api.engine.ledger()?, source)?;
         let known = job.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
         if !known {
             return Err(Problem::not_found("extraction"));
@@ -159,7 +159,7 @@ pub(super) async fn loads(
     let all = asked(api, move |api| {
         let ledger = api.engine.ledger()?;
         let mut all = Vec::new();
-        for source in Source::all(api, &ledger)? {
+        for source in Source::all(api, &*ledger)? {
             let selection = api.program.selection(source.connection()).unwrap_or_default();
             for table in ledger.loaded_tables(source.connection(), Timestamp::now())? {
                 // A table that nobody replicates any more has no state to tell.

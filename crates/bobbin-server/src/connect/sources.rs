@@ -54,11 +54,11 @@ fn told(of: &Type) -> Value {
 pub(super) async fn all(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
     let all = asked(api, |api| {
         let ledger = api.engine.ledger()?;
-        let all = Source::all(api, &ledger)?;
-        let all = all.iter().map(|source| source.object(api, &ledger));
+        let all = Source::all(api, &*ledger)?;
+        let all = all.iter().map(|source| source.object(api, &*ledger));
         let mut all = all.collect::<Answer<Vec<_>>>()?;
         for gone in ledger.removed_connections()? {
-            all.push(removed(&ledger, &gone)?);
+            all.push(removed(&*ledger, &gone)?);
         }
         Ok(all)
     });
@@ -68,14 +68,14 @@ pub(super) async fn all(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
 pub(super) async fn one(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let gone = ledger.removed_connections()?.into_iter().map(|gone| removed(&ledger, &gone));
+        let gone = ledger.removed_connections()?.into_iter().map(|gone| removed(&*ledger, &gone));
         for gone in gone {
             let gone = gone?;
             if gone["id"] == id {
                 return Ok(Json(gone));
             }
         }
-        Ok(Json(Source::find(api, &ledger, id)?.object(api, &ledger)?))
+        Ok(Json(Source::find(api, &*ledger, id)?.object(api, &*ledger)?))
     })
     .await
 }
@@ -103,8 +103,8 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
         })?;
         let mut form = Form::default();
         form.take(&properties(&body)?, &of)?;
-        let destination = destination(api, &ledger, body.get("destination_id"))?;
-        let id = slug(name, |name| taken(api, &ledger, name))?
+        let destination = destination(api, &*ledger, body.get("destination_id"))?;
+        let id = slug(name, |name| taken(api, &*ledger, name))?
             .ok_or_else(|| wrong("`display_name` has no letter or digit"))?;
         form.settings.insert("type".to_owned(), of.name.into());
         let mut connection = json!({
@@ -125,9 +125,9 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
         ];
         let refused = |error| Problem::of(&error, "InvalidProperties");
         api.program.change(&edits).map_err(refused)?;
-        let made = find(api, &ledger, &id)?;
+        let made = find(api, &*ledger, &id)?;
         check_if_complete(api, &made)?;
-        Ok(Json(made.object(api, &ledger)?))
+        Ok(Json(made.object(api, &*ledger)?))
     })
     .await
 }
@@ -142,23 +142,28 @@ pub(super) async fn change(
     let Json(body) = body.map_err(Problem::unread)?;
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         const KNOWN: [&str; 4] = ["display_name", "properties", "paused_at", "destination_id"];
         if let Some(other) = body.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             return Err(Problem::refused("InvalidBody", format!("`{other}` cannot be changed")));
         }
         if body.keys().any(|key| key != "paused_at") {
-            rewrite(api, &ledger, &found, &body)?;
+            rewrite(api, &*ledger, &found, &body)?;
         }
         if let Some(paused) = body.get("paused_at") {
             api.control.pause(found.connection(), !paused.is_null())?;
         }
-        Ok(Json(Source::find(api, &ledger, id)?.object(api, &ledger)?))
+        Ok(Json(Source::find(api, &*ledger, id)?.object(api, &*ledger)?))
     })
     .await
 }
 
-fn rewrite(api: &Api, ledger: &Ledger, found: &Source, body: &Map<String, Value>) -> Answer<()> {
+fn rewrite(
+    api: &Api,
+    ledger: &dyn Ledger,
+    found: &Source,
+    body: &Map<String, Value>,
+) -> Answer<()> {
     let mut connection = found.written(api)?;
     if let Some(name) = body.get("display_name") {
         let name =
@@ -210,7 +215,7 @@ pub(super) async fn remove(
 ) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         found.written(api)?;
         let gone =
             |thing, name: &str| Edit { thing, name: name.to_owned(), body: None, new: false };
@@ -225,7 +230,7 @@ pub(super) async fn remove(
         let all = ledger.removed_connections()?;
         let last = all.into_iter().find(|gone| gone.connection == *found.connection());
         let last = last.ok_or_else(|| Problem::not_found("source"))?;
-        Ok(Json(removed(&ledger, &last)?))
+        Ok(Json(removed(&*ledger, &last)?))
     })
     .await
 }
@@ -234,7 +239,7 @@ pub(super) async fn remove(
 pub(super) async fn check(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         let name = found.connection().as_str();
         let last = ledger.last_ended(found.connection())?;
         let last = last.and_then(|job| Some((job.id, job.report?)));
@@ -278,7 +283,7 @@ pub(super) async fn check(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> A
 pub(super) async fn start(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         setup::configured(api, found.connection())?;
         match api.control.run(found.connection()) {
             Ok(job) => Ok(Json(json!({ "job_name": job_name(id, job.as_str()) }))),
@@ -294,7 +299,7 @@ pub(super) async fn start(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> A
 pub(super) async fn stop(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         match api.control.stop(found.connection()) {
             Ok(()) => Ok(Json(json!({ "status": 200 }))),
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(Json(json!({
@@ -306,7 +311,7 @@ pub(super) async fn stop(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> An
     .await
 }
 
-fn find(api: &Api, ledger: &Ledger, id: &str) -> Answer<Source> {
+fn find(api: &Api, ledger: &dyn Ledger, id: &str) -> Answer<Source> {
     let found = Source::all(api, ledger)?;
     let found = found.into_iter().find(|source| source.connection().as_str() == id);
     found.ok_or_else(|| Problem::not_found("source"))
@@ -341,7 +346,7 @@ pub(super) fn put(thing: Thing, name: &str, body: Map<String, Value>, new: bool)
 }
 
 /// The name of a destination by its number; the only one there is, where none is given.
-fn destination(api: &Api, ledger: &Ledger, number: Option<&Value>) -> Answer<String> {
+fn destination(api: &Api, ledger: &dyn Ledger, number: Option<&Value>) -> Answer<String> {
     let wrong = |what: String| Problem::refused("InvalidProperties", what);
     let all = destinations::numbered(api, ledger)?;
     let number = match number {
@@ -365,7 +370,7 @@ fn destination(api: &Api, ledger: &Ledger, number: Option<&Value>) -> Answer<Str
 }
 
 /// Whether anything is, or was, called that.
-fn taken(api: &Api, ledger: &Ledger, name: &str) -> Answer<bool> {
+fn taken(api: &Api, ledger: &dyn Ledger, name: &str) -> Answer<bool> {
     let is_part = |thing| api.program.parts(thing).iter().any(|part| part.name == name);
     let id = ConnectionId::from(name);
     let connections = api.program.connections();

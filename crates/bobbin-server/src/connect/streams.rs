@@ -27,7 +27,7 @@ pub(super) async fn streams(
 ) -> Answer<Json<Value>> {
     let told = asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         let Some((Discovery { catalog, .. }, _)) = ledger.catalog(found.connection())? else {
             return Ok(Value::from(Vec::<Value>::new()));
         };
@@ -36,7 +36,7 @@ pub(super) async fn streams(
         for stream in &catalog.streams {
             let selected = selection.contains(&stream.name);
             all.push(json!({
-                "stream_id": stream_number(&ledger, &found, &stream.name)?,
+                "stream_id": stream_number(&*ledger, &found, &stream.name)?,
                 "stream_name": stream.name,
                 "tap_stream_id": stream.name,
                 "selected": selected,
@@ -64,7 +64,7 @@ fn method(stream: &Stream) -> &'static str {
     if stream.replication_key.is_some() { "INCREMENTAL" } else { "FULL_TABLE" }
 }
 
-fn stream_number(ledger: &Ledger, source: &Source, stream: &StreamName) -> Answer<i64> {
+fn stream_number(ledger: &dyn Ledger, source: &Source, stream: &StreamName) -> Answer<i64> {
     let name = format!("{}/{stream}", source.connection());
     Ok(ledger.number("stream", &name, Timestamp::now())?.0)
 }
@@ -75,10 +75,10 @@ pub(super) async fn stream(
 ) -> Answer<Json<Value>> {
     let told = asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         let catalog = ledger.catalog(found.connection())?;
         for stream in catalog.iter().flat_map(|(found, _)| &found.catalog.streams) {
-            if stream_number(&ledger, &found, &stream.name)? != number {
+            if stream_number(&*ledger, &found, &stream.name)? != number {
                 continue;
             }
             let selection = api.program.selection(found.connection()).unwrap_or_default();
@@ -185,7 +185,7 @@ pub(super) async fn select(
     let Json(wishes) = body.map_err(Problem::unread)?;
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         let mut body = found.written(api)?;
         let Some((discovery, _)) = ledger.catalog(found.connection())? else {
             let detail = "the source's connection check has not succeeded yet, so that there is \

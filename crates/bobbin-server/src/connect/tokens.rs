@@ -24,7 +24,7 @@ fn told(token: &Token) -> Value {
 pub(super) async fn all(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         Ok(Json(ledger.tokens(found.connection())?.iter().map(told).collect()))
     })
     .await
@@ -36,10 +36,10 @@ pub(super) async fn create(
 ) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         let refused = |error| Problem::of(&error, "InvalidType");
         api.program.inbox(found.connection()).map_err(refused)?;
-        let made = token::make_token(&ledger, found.connection());
+        let made = token::make_token(&*ledger, found.connection());
         let (text, token) = made.map_err(|error| Problem::of(&error, "InvalidBody"))?;
         let mut told = told(&token);
         told["access_token"] = text.reveal().into();
@@ -54,7 +54,7 @@ pub(super) async fn delete(
 ) -> Answer<Json<Value>> {
     asked(api, move |api| {
         let ledger = api.engine.ledger()?;
-        let found = Source::find(api, &ledger, id)?;
+        let found = Source::find(api, &*ledger, id)?;
         if ledger.delete_token(found.connection(), token)? {
             Ok(Json(json!({ "status": 200 })))
         } else {

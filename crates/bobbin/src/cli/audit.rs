@@ -52,7 +52,7 @@ impl Audit {
 }
 
 /// Writes down what was done on the command line. That it cannot be is told, and fails nothing.
-pub(super) fn note(ledger: &Ledger, words: &str) {
+pub(super) fn note(ledger: &dyn Ledger, words: &str) {
     let act = Act {
         kind: "cli".to_owned(),
         name: format!("uid {}", rustix::process::getuid().as_raw()),

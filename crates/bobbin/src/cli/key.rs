@@ -75,21 +75,21 @@ impl KeyVerb {
     pub(super) fn run(&self, session: &Session) -> Result<u8> {
         let ledger = session.config()?.engine().ledger()?;
         match &self.verb {
-            Verb::Create(create) => create.run(session, &ledger)?,
-            Verb::List => list(session, &ledger)?,
+            Verb::Create(create) => create.run(session, &*ledger)?,
+            Verb::List => list(session, &*ledger)?,
             Verb::Enable(Number { number }) => {
                 there(ledger.enable_key(*number, true, Timestamp::now())?, *number)?;
-                audit::note(&ledger, &format!("key enable {number}"));
+                audit::note(&*ledger, &format!("key enable {number}"));
                 println!("key {number} is accepted");
             }
             Verb::Disable(Number { number }) => {
                 there(ledger.enable_key(*number, false, Timestamp::now())?, *number)?;
-                audit::note(&ledger, &format!("key disable {number}"));
+                audit::note(&*ledger, &format!("key disable {number}"));
                 println!("key {number} is not accepted any more");
             }
             Verb::Delete(Number { number }) => {
                 there(ledger.delete_key(*number)?, *number)?;
-                audit::note(&ledger, &format!("key delete {number}"));
+                audit::note(&*ledger, &format!("key delete {number}"));
                 println!("key {number} is deleted");
             }
         }
@@ -105,7 +105,7 @@ fn there(there: bool, number: i64) -> Result<()> {
 }
 
 impl Create {
-    fn run(&self, session: &Session, ledger: &Ledger) -> Result<()> {
+    fn run(&self, session: &Session, ledger: &dyn Ledger) -> Result<()> {
         let role = Role::from(self.role);
         let (text, key) = token::make_key(ledger, &self.description, role)?;
         audit::note(ledger, &format!("key create {} ({})", key.id, role.word()));
@@ -124,7 +124,7 @@ impl Create {
     }
 }
 
-fn list(session: &Session, ledger: &Ledger) -> Result<()> {
+fn list(session: &Session, ledger: &dyn Ledger) -> Result<()> {
     let keys = ledger.keys()?;
     if session.format == Format::Json {
         for key in keys {

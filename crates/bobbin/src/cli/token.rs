@@ -58,7 +58,7 @@ impl TokenVerb {
         match &self.verb {
             Verb::Create(Whose { connection }) => {
                 let connection = pushed(&config, connection.as_deref())?;
-                let (text, token) = token::make_token(&ledger, &connection.id)?;
+                let (text, token) = token::make_token(&*ledger, &connection.id)?;
                 if session.format == Format::Json {
                     let mut object = json!(token);
                     object["token"] = text.reveal().into();

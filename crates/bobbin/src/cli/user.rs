@@ -96,40 +96,40 @@ impl UserVerb {
                 let kept = password.kept()?;
                 let user =
                     ledger.add_user(&password.name, (*role).into(), &kept, Timestamp::now())?;
-                audit::note(&ledger, &format!("user add {} ({})", user.name, user.role.word()));
+                audit::note(&*ledger, &format!("user add {} ({})", user.name, user.role.word()));
                 told(session, &user, &format!("user `{}` is made", user.name));
             }
-            Verb::List => list(session, &ledger)?,
+            Verb::List => list(session, &*ledger)?,
             Verb::Role(SetRole { name, role }) => {
                 let change = UserChange { role: Some((*role).into()), ..UserChange::default() };
-                let user = changed(&ledger, name, &change)?;
-                audit::note(&ledger, &format!("user role {} {}", user.name, user.role.word()));
+                let user = changed(&*ledger, name, &change)?;
+                audit::note(&*ledger, &format!("user role {} {}", user.name, user.role.word()));
                 told(session, &user, &format!("user `{}` is {} now", user.name, user.role.word()));
             }
             Verb::Password(password) => {
                 there(ledger.user(&password.name)?, &password.name)?;
                 let change =
                     UserChange { password: Some(password.kept()?), ..UserChange::default() };
-                let user = changed(&ledger, &password.name, &change)?;
-                audit::note(&ledger, &format!("user password {}", user.name));
+                let user = changed(&*ledger, &password.name, &change)?;
+                audit::note(&*ledger, &format!("user password {}", user.name));
                 told(session, &user, &format!("user `{}` has another password now", user.name));
             }
             Verb::Enable(Name { name }) => {
                 let change = UserChange { enabled: Some(true), ..UserChange::default() };
-                let user = changed(&ledger, name, &change)?;
-                audit::note(&ledger, &format!("user enable {}", user.name));
+                let user = changed(&*ledger, name, &change)?;
+                audit::note(&*ledger, &format!("user enable {}", user.name));
                 told(session, &user, &format!("user `{}` is let in", user.name));
             }
             Verb::Disable(Name { name }) => {
                 let change = UserChange { enabled: Some(false), ..UserChange::default() };
-                let user = changed(&ledger, name, &change)?;
-                audit::note(&ledger, &format!("user disable {}", user.name));
+                let user = changed(&*ledger, name, &change)?;
+                audit::note(&*ledger, &format!("user disable {}", user.name));
                 told(session, &user, &format!("user `{}` is not let in any more", user.name));
             }
             Verb::Remove(Name { name }) => {
                 let user = there(ledger.user(name)?, name)?;
                 ledger.remove_user(name)?;
-                audit::note(&ledger, &format!("user remove {}", user.name));
+                audit::note(&*ledger, &format!("user remove {}", user.name));
                 told(session, &user, &format!("user `{}` is removed", user.name));
             }
         }
@@ -141,7 +141,7 @@ impl UserVerb {
     }
 }
 
-fn changed(ledger: &Ledger, name: &str, change: &UserChange) -> Result<User> {
+fn changed(ledger: &dyn Ledger, name: &str, change: &UserChange) -> Result<User> {
     there(ledger.change_user(name, change, None, Timestamp::now())?, name)
 }
 
@@ -158,7 +158,7 @@ fn told(session: &Session, user: &User, line: &str) {
     }
 }
 
-fn list(session: &Session, ledger: &Ledger) -> Result<()> {
+fn list(session: &Session, ledger: &dyn Ledger) -> Result<()> {
     let users = ledger.users()?;
     if session.format == Format::Json {
         for user in users {

@@ -153,7 +153,7 @@ impl Store {
     pub(crate) fn keep(
         new: &Self,
         changed: &[(Thing, String)],
-        ledger: &Ledger,
+        ledger: &dyn Ledger,
         home: &Path,
         label_of: impl Fn(&str) -> String,
     ) -> Result<()> {
@@ -171,7 +171,7 @@ impl Store {
             };
             changes.push((*thing, name.as_str(), sealed));
         }
-        ledger.change_things(&changes, label_of, Timestamp::now())
+        ledger.change_things(&changes, &label_of, Timestamp::now())
     }
 }
 

@@ -84,7 +84,7 @@ impl Served {
         let new = Arc::new(new);
         self.take_effect(&now, Arc::clone(&new))?;
         let label = |name: &str| now.connections.get(name).map_or_else(String::new, label);
-        if let Err(error) = Store::keep(&new.store, &changed, &ledger, &now.home, label) {
+        if let Err(error) = Store::keep(&new.store, &changed, &*ledger, &now.home, label) {
             // What is not kept is not so.
             self.take_effect(&new, now)?;
             return Err(error);
