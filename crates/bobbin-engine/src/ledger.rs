@@ -35,7 +35,7 @@ pub use audit::{Act, Audit, Deed};
 pub use catalogs::Catalogs;
 pub use checks::{Checked, Checks, Side};
 pub use hooks::Hooks;
-pub use jobs::{JobRow, Jobs, Trigger};
+pub use jobs::{JobHead, JobRow, Jobs, Trigger};
 pub use keys::{Key, Keys, MOST_KEYS, Role};
 pub(crate) use leases::taken;
 pub use leases::{Lease, Leases};

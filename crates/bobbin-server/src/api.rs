@@ -28,7 +28,7 @@ mod keys;
 mod log;
 mod metrics;
 mod people;
-mod session;
+pub(crate) mod session;
 pub(crate) mod setup;
 mod streams;
 mod tokens;
@@ -133,6 +133,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route("/api/v1/notices", get(notices))
         .route("/api/v1/notices/{notice}/dismiss", post(dismiss))
         .merge(crate::connect::router())
+        .merge(crate::pages::router())
         .with_state(Arc::clone(&api))
         .merge(crate::import::router(api))
         .fallback(async || Problem::not_found("address"))

@@ -17,6 +17,7 @@ use crate::api::Answer;
 use crate::audit::Asked;
 use crate::guests::Peer;
 use crate::import;
+use crate::pages::{self, Visit};
 use crate::people::Tries;
 use crate::problem::Problem;
 use crate::replay::{self, Running};
@@ -113,13 +114,17 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     let path = request.uri().path().to_owned();
     let long = path.starts_with(import::ROOT) || LONG.iter().any(|end| path.ends_with(end));
     let limit = if long { LONG_LIMIT } else { LIMIT };
-    let response = match tokio::time::timeout(limit, gate.answer(&path, request, next)).await {
+    let (parts, body) = request.into_parts();
+    let mut visit = Visit::of(&parts);
+    let request = Request::from_parts(parts, body);
+    let answer = gate.answer(&path, request, next, &mut visit.who);
+    let response = match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
         Err(_) => {
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "the answer took too long").into_response()
         }
     };
-    let mut response = in_form(response, &path).await;
+    let mut response = in_form(response, &path, visit).await;
     // A browser keeps nothing, takes nothing for what it is not, and gives nothing to other pages.
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
@@ -133,7 +138,7 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
 }
 
 /// An error in the form of the interface that was asked, whoever gave it.
-async fn in_form(response: Response, path: &str) -> Response {
+async fn in_form(response: Response, path: &str, visit: Visit) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
@@ -141,6 +146,7 @@ async fn in_form(response: Response, path: &str) -> Response {
     let formed = |problem: Problem| match path {
         path if path.starts_with("/v4/") => problem.for_stitch(),
         path if path.starts_with(import::ROOT) => problem.for_import(),
+        path if pages::is_page(path) => pages::problem(&problem, visit),
         _ => problem.into_response(),
     };
     if let Some(problem) = response.extensions().get::<Problem>() {
@@ -148,7 +154,7 @@ async fn in_form(response: Response, path: &str) -> Response {
     }
     // What cannot be read of a request is told as plain text.
     let kind = response.headers().get(header::CONTENT_TYPE);
-    let good = [&b"application/json"[..], b"application/problem+json"];
+    let good = [&b"application/json"[..], b"application/problem+json", b"text/html"];
     if kind.is_some_and(|kind| good.iter().any(|form| kind.as_bytes().starts_with(form))) {
         return response;
     }
@@ -162,14 +168,24 @@ const MOST_TEXT: usize = 4096;
 
 /// Ends of the addresses with which jobs are started and stopped, connections checked and notices dismissed;
 /// anything else that is no look sets something up.
-const OPERATED: [&str; 8] =
-    ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry", "/backfill", "/dismiss"];
+const OPERATED: [&str; 9] =
+    ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry", "/backfill", "/dismiss", "/pause"];
 
 /// Beginnings of the addresses that only an administrator may so much as look at.
-const GOVERNED: [&str; 4] = ["/api/v1/keys", "/api/v1/users", "/api/v1/audit", "/api/v1/apply"];
+const GOVERNED: [&str; 8] = [
+    "/api/v1/keys",
+    "/api/v1/users",
+    "/api/v1/audit",
+    "/api/v1/apply",
+    "/keys",
+    "/users",
+    "/audit",
+    "/add",
+];
 
 /// Addresses of what is everybody's own.
-const OWN: [&str; 3] = ["/api/v1/session", "/api/v1/me", "/api/v1/me/password"];
+const OWN: [&str; 6] =
+    ["/api/v1/session", "/api/v1/me", "/api/v1/me/password", "/me/password", "/logout", "/theme"];
 
 /// Whether a request changes nothing.
 fn is_look(method: &Method) -> bool {
@@ -201,12 +217,30 @@ struct Entry {
 }
 
 impl Gate {
-    async fn answer(self, path: &str, mut request: Request, next: Next) -> Response {
+    async fn answer(
+        self,
+        path: &str,
+        mut request: Request,
+        next: Next,
+        seen: &mut Option<Who>,
+    ) -> Response {
         let method = request.method().clone();
+        let is_page = pages::is_page(path);
+        if is_page && !is_look(&method) {
+            request = match pages::with_csrf(request).await {
+                Ok(request) => request,
+                Err(problem) => return problem.into_response(),
+            };
+        }
         let mut entry = match self.enter(&method, path, request.headers()).await {
             Ok(entry) => entry,
+            Err(problem) if is_page && problem.status() == StatusCode::UNAUTHORIZED => {
+                let asked = request.uri().path_and_query().map_or("/", |asked| asked.as_str());
+                return pages::to_login(&method, asked);
+            }
             Err(problem) => return problem.into_response(),
         };
+        seen.clone_from(&entry.who);
         if let Some(who) = &entry.who {
             request.extensions_mut().insert(who.clone());
         }
@@ -249,7 +283,8 @@ impl Gate {
         from_own_page(method, headers)?;
         // Who pushes has a token of its own.
         let pushes = path.starts_with(import::ROOT);
-        if OPEN.contains(&path) || pushes || (path == LOGIN && *method == Method::POST) {
+        let logs_in = path == LOGIN && *method == Method::POST;
+        if OPEN.contains(&path) || pushes || logs_in || pages::is_open(path) {
             return Ok(Entry { who: None, refused: None });
         }
         let Some(who) = Who::find(&self.api, headers).await? else {

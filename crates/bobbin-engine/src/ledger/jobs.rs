@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::{Lease, SqliteLedger, slots};
-use crate::report::RunReport;
+use crate::report::{Outcome, RunReport};
 
 /// What stands for the trigger of jobs that read a part again: they make nothing complete.
 const BACKFILL: &str = "backfill";
@@ -72,6 +72,21 @@ impl JobRow {
     }
 }
 
+/// What is known of a job without its report.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JobHead {
+    /// Which.
+    pub id: JobId,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended; none while it runs.
+    pub ended: Option<Timestamp>,
+    /// As [`JobRow::status`] says.
+    pub status: &'static str,
+    /// Whether it read a part again, and made nothing complete.
+    pub is_backfill: bool,
+}
+
 /// The jobs of connections.
 pub trait Jobs {
     /// Notes that a job began. The caller has the lease, so what has not ended by now never will.
@@ -103,6 +118,9 @@ pub trait Jobs {
 
     /// One job.
     fn job(&self, connection: &ConnectionId, job: &JobId) -> Result<Option<JobRow>>;
+
+    /// The latest job of a connection, without its report.
+    fn latest(&self, connection: &ConnectionId) -> Result<Option<JobHead>>;
 
     /// The latest job of a connection that has ended in order.
     fn last_ended(&self, connection: &ConnectionId) -> Result<Option<JobRow>>;
@@ -197,6 +215,41 @@ impl Jobs for SqliteLedger {
     fn job(&self, connection: &ConnectionId, job: &JobId) -> Result<Option<JobRow>> {
         let rows = self.job_rows("AND id = ?2", params![connection.as_str(), job.as_str()])?;
         Ok(rows.into_iter().next())
+    }
+
+    fn latest(&self, connection: &ConnectionId) -> Result<Option<JobHead>> {
+        let failed = |error| self.error("cannot read the jobs", error);
+        let mut statement = self
+            .sqlite
+            .prepare_cached(
+                "SELECT id, started, ended, outcome, trigger FROM jobs
+                 WHERE connection = ?1 ORDER BY id DESC LIMIT 1",
+            )
+            .map_err(failed)?;
+        let mut rows = statement.query(params![connection.as_str()]).map_err(failed)?;
+        let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+        let (id, started): (String, String) =
+            (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+        let (ended, outcome): (Option<String>, Option<String>) =
+            (row.get(2).map_err(failed)?, row.get(3).map_err(failed)?);
+        let trigger: String = row.get(4).map_err(failed)?;
+        let outcomes =
+            [Outcome::Complete, Outcome::Incomplete, Outcome::Interrupted, Outcome::Failed];
+        let status = match outcome {
+            None => "running",
+            Some(word) => outcomes
+                .into_iter()
+                .map(Outcome::word)
+                .find(|known| *known == word)
+                .unwrap_or("abrupt"),
+        };
+        Ok(Some(JobHead {
+            id: id.into(),
+            started: slots::instant(&started)?,
+            ended: ended.as_deref().map(slots::instant).transpose()?,
+            status,
+            is_backfill: trigger == BACKFILL,
+        }))
     }
 
     fn last_ended(&self, connection: &ConnectionId) -> Result<Option<JobRow>> {

@@ -302,4 +302,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
         until TEXT
     ) STRICT;
 ",
+    // When a connection was complete is asked for often, of all of them at once.
+    "
+    CREATE INDEX jobs_complete ON jobs (connection, ended)
+        WHERE outcome = 'complete' AND trigger <> 'backfill';
+",
 ];

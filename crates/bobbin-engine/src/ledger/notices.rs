@@ -309,15 +309,16 @@ impl Notices for SqliteLedger {
     }
 
     fn last_complete(&self, connection: &ConnectionId) -> Result<Option<Timestamp>> {
-        let at: Option<String> = self
+        let failed = |error| self.error("cannot read the jobs", error);
+        let mut statement = self
             .sqlite
-            .query_row(
+            .prepare_cached(
                 "SELECT max(ended) FROM jobs WHERE connection = ?1 AND outcome = 'complete'
                  AND trigger <> 'backfill'",
-                params![connection.as_str()],
-                |row| row.get(0),
             )
-            .map_err(|error| self.error("cannot read the jobs", error))?;
+            .map_err(failed)?;
+        let at: Option<String> =
+            statement.query_row(params![connection.as_str()], |row| row.get(0)).map_err(failed)?;
         at.as_deref().map(instant).transpose()
     }
 

@@ -35,7 +35,7 @@ struct Login {
 }
 
 /// How somebody shows who they are.
-enum Shown {
+pub(crate) enum Shown {
     Password(String, Secret),
     Token(Secret),
 }
@@ -67,8 +67,29 @@ pub(super) async fn begin(
         }
         _ => return Err(Problem::new(StatusCode::BAD_REQUEST, format!("give {form}"))),
     };
+    let begun = log_in(&api, &watch, (asked, &headers), shown).await?;
+    let mut response = unkept.told((StatusCode::CREATED, Json(begun.told)));
+    response.headers_mut().insert(header::SET_COOKIE, begun.cookie);
+    Ok(response)
+}
+
+/// What a session that has begun is told.
+pub(crate) struct LoggedIn {
+    /// The cookie of the session.
+    pub(crate) cookie: HeaderValue,
+    /// As [`Who::told`].
+    told: Value,
+}
+
+/// Begins a session for whoever shows who they are; it takes the place of the one they had.
+pub(crate) async fn log_in(
+    api: &Arc<Api>,
+    watch: &Watch,
+    (asked, headers): (Asked, &HeaderMap),
+    shown: Shown,
+) -> Answer<LoggedIn> {
     let (kind, name, begun) = match shown {
-        Shown::Token(shown) => ("token", None, by_token(&api, &shown).await),
+        Shown::Token(shown) => ("token", None, by_token(api, &shown).await),
         Shown::Password(name, password) => {
             let tried = watch.tries.begin(&name, asked.address(), Instant::now());
             if let Err(again @ TooOften { first: false, .. }) = tried {
@@ -76,7 +97,7 @@ pub(super) async fn begin(
                 return Err(again.into());
             }
             let by = (&*name, asked.address());
-            let (user, begun) = by_password(&api, &watch, by, password, tried).await;
+            let (user, begun) = by_password(api, watch, by, password, tried).await;
             ("user", user.map(|user| user.name), begun)
         }
     };
@@ -90,17 +111,15 @@ pub(super) async fn begin(
         Err(problem) => problem.status(),
     };
     if is_known || watch.tries.is_written(asked.address(), Instant::now()) {
-        asked.write_down(&api, kind, name, status.as_u16()).await;
+        asked.write_down(api, kind, name, status.as_u16()).await;
     }
     let begun = begun?;
-    if let Some(old) = who::cookie(&headers) {
-        let old = token::hash(old);
+    if let Some(old) = who::cookie(headers) {
+        let (api, old) = (Arc::clone(api), token::hash(old));
         super::asked(api, move |api| Ok(api.engine.ledger()?.end_session(&old)?)).await?;
     }
-    let cookie = cookie(begun.text.reveal(), is_secure(&watch, &headers));
-    let mut response = unkept.told((StatusCode::CREATED, Json(begun.told)));
-    response.headers_mut().insert(header::SET_COOKIE, cookie?);
-    Ok(response)
+    let cookie = cookie(begun.text.reveal(), is_secure(watch, headers))?;
+    Ok(LoggedIn { cookie, told: begun.told })
 }
 
 async fn by_token(api: &Arc<Api>, shown: &Secret) -> Answer<Begun> {
@@ -181,12 +200,12 @@ pub(super) async fn end(
 }
 
 /// Whether the cookie may only go over TLS: a proxy speaks it, or others than this machine may ask.
-fn is_secure(watch: &Watch, headers: &HeaderMap) -> bool {
+pub(crate) fn is_secure(watch: &Watch, headers: &HeaderMap) -> bool {
     !watch.is_local || is_encrypted(headers)
 }
 
 /// The cookie of a session; without a text the browser forgets it. It ends with the browser.
-fn cookie(text: &str, secure: bool) -> Answer<HeaderValue> {
+pub(crate) fn cookie(text: &str, secure: bool) -> Answer<HeaderValue> {
     let mut cookie = format!("{}={text}; HttpOnly; SameSite=Strict; Path=/", who::COOKIE);
     if text.is_empty() {
         cookie.push_str("; Max-Age=0");

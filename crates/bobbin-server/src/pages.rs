@@ -1,0 +1,226 @@
+//! The pages: what a person sees of the service in a browser. They ask the same model as the API and
+//! decide nothing by themselves; every form works without a script.
+
+mod assets;
+mod connection;
+mod connections;
+mod entry;
+mod frame;
+mod show;
+mod visit;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bobbin_core::Error;
+
+use crate::Api;
+use crate::api::{Answer, asked};
+use crate::problem::Problem;
+use crate::who::CSRF;
+
+pub(crate) use frame::{Frame, Place};
+pub(crate) use visit::{Said, Visit};
+
+/// What a browser may do with a page: run and draw what comes from here, and send forms here alone.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Beginnings of the addresses that programs ask; all others are pages.
+const PROGRAMS: [&str; 7] =
+    ["/api/", "/v4/", "/v2/", "/notifications/public/", "/metrics", "/health", "/ready"];
+
+/// Pages that anybody may see.
+const OPEN: &str = "/login";
+
+/// Whether an address is one of a page.
+pub(crate) fn is_page(path: &str) -> bool {
+    !PROGRAMS.iter().any(|begin| path.starts_with(begin))
+}
+
+/// Whether anybody may ask for a page: it shows nothing of anybody's.
+pub(crate) fn is_open(path: &str) -> bool {
+    path == OPEN || path.starts_with(assets::ROOT)
+}
+
+pub(crate) fn router() -> Router<Arc<Api>> {
+    Router::new()
+        .route("/", get(connections::list))
+        .route("/login", get(entry::login).post(entry::log_in))
+        .route("/logout", post(entry::log_out))
+        .route("/theme", post(entry::theme))
+        .route("/assets/{name}", get(assets::asset))
+}
+
+/// A page made by `make`, which may ask what blocks.
+pub(crate) async fn shown<T: Template>(
+    api: Arc<Api>,
+    visit: Visit,
+    place: Place,
+    make: impl FnOnce(&Api, Frame) -> Answer<T> + Send + 'static,
+) -> Response {
+    shown_as(StatusCode::OK, api, visit, place, make).await
+}
+
+/// The same with a status of its own, for a form that was filled in wrongly.
+pub(crate) async fn shown_as<T: Template>(
+    status: StatusCode,
+    api: Arc<Api>,
+    visit: Visit,
+    place: Place,
+    make: impl FnOnce(&Api, Frame) -> Answer<T> + Send + 'static,
+) -> Response {
+    let told = visit.said.is_some();
+    let gzip = visit.gzip;
+    let page = asked(api, move |api| {
+        let frame = Frame::of(api, visit, place)?;
+        rendered(&make(api, frame)?, gzip)
+    });
+    match page.await {
+        Ok(body) => {
+            let mut response = (status, body).into_response();
+            if told {
+                // It was said once.
+                response.headers_mut().append(header::SET_COOKIE, visit::forget());
+            }
+            response
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// A part of a page, as it is put in the place of what is there.
+pub(crate) async fn part<T: Template>(
+    api: Arc<Api>,
+    gzip: bool,
+    make: impl FnOnce(&Api) -> Answer<T> + Send + 'static,
+) -> Answer<Body> {
+    asked(api, move |api| rendered(&make(api)?, gzip)).await
+}
+
+/// A page's text, made small where the browser takes it so.
+pub(crate) struct Body {
+    text: Vec<u8>,
+    gzip: bool,
+}
+
+/// Bytes that are not worth making smaller.
+const SMALL: usize = 1400;
+
+fn rendered<T: Template>(page: &T, gzip: bool) -> Answer<Body> {
+    let bug = |error: askama::Error| Error::bug("a page cannot be shown").caused_by(error);
+    let text = page.render().map_err(bug)?.into_bytes();
+    let gzip = gzip && text.len() > SMALL;
+    Ok(Body { text: if gzip { assets::packed(&text, 5) } else { text }, gzip })
+}
+
+impl IntoResponse for Body {
+    fn into_response(self) -> Response {
+        let mut response = self.text.into_response();
+        let headers = response.headers_mut();
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, html);
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding, cookie"));
+        if self.gzip {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        guard(headers);
+        response
+    }
+}
+
+/// What a browser is told to do with a page.
+fn guard(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// Sends a browser elsewhere after a form, where it is told something once.
+pub(crate) fn gone_to(to: &str, said: Option<&Said>) -> Response {
+    let to = HeaderValue::from_str(to).unwrap_or(HeaderValue::from_static("/"));
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
+    if let Some(said) = said {
+        response.headers_mut().append(header::SET_COOKIE, said.cookie());
+    }
+    response
+}
+
+/// Sends whoever is not known to where they can say who they are, and from there back.
+pub(crate) fn to_login(method: &Method, request: &str) -> Response {
+    // What was posted is not sent again.
+    let next = if *method == Method::GET && request != "/" { request } else { "" };
+    if next.is_empty() {
+        return gone_to("/login", None);
+    }
+    let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    gone_to(&format!("/login?next={next}"), None)
+}
+
+/// A form carries in a field what a program's request carries in a header.
+///
+/// # Errors
+/// When it is too large or cannot be read.
+pub(crate) async fn with_csrf(request: Request) -> Answer<Request> {
+    let form = header::HeaderValue::from_static("application/x-www-form-urlencoded");
+    if request.headers().get(header::CONTENT_TYPE) != Some(&form) {
+        return Ok(request);
+    }
+    let (mut head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, crate::api::MOST_BODY_BYTES).await.map_err(|_| {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large, or broke off")
+    })?;
+    let given = form_urlencoded::parse(&body).find(|(name, _)| name == "csrf");
+    let given = given.and_then(|(_, text)| HeaderValue::from_str(&text).ok());
+    if let Some(given) = given.filter(|_| !head.headers.contains_key(CSRF)) {
+        head.headers.insert(HeaderName::from_static(CSRF), given);
+    }
+    Ok(Request::from_parts(head, body.into()))
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage {
+    frame: Frame,
+    status: u16,
+    heading: &'static str,
+    detail: String,
+    advice: &'static str,
+}
+
+/// An error as a page.
+pub(crate) fn problem(problem: &Problem, visit: Visit) -> Response {
+    let status = problem.status();
+    let (heading, advice) = match status {
+        StatusCode::FORBIDDEN => ("You may not do that", "Ask an administrator of this bobbin."),
+        StatusCode::NOT_FOUND => ("There is no such page", "It may have been removed or renamed."),
+        StatusCode::CONFLICT => {
+            ("That cannot be done now", "Go back, look again, and try once more.")
+        }
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            ("bobbin cannot answer just now", "Nothing was lost. Try again in a moment.")
+        }
+        status if status.is_server_error() => {
+            ("Something went wrong in bobbin", "Nothing was lost. The service's own log has more.")
+        }
+        _ => ("That request cannot be done", "Go back and look at what was entered."),
+    };
+    let gzip = visit.gzip;
+    let frame = Frame::alone(visit, heading);
+    let detail = problem.detail().to_owned();
+    let page = ProblemPage { frame, status: status.as_u16(), heading, detail, advice };
+    match rendered(&page, gzip) {
+        Ok(body) => (status, body).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
