@@ -6,6 +6,8 @@ mod connection;
 mod connections;
 mod entry;
 mod frame;
+mod notices;
+mod settings;
 mod show;
 mod visit;
 
@@ -55,6 +57,25 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/logout", post(entry::log_out))
         .route("/theme", post(entry::theme))
         .route("/assets/{name}", get(assets::asset))
+        .route("/audit", get(settings::audit::list))
+        .route("/connections/{connection}", get(connection::summary::summary))
+        .route("/connections/{connection}/extractions", get(connection::extractions::list))
+        .route("/connections/{connection}/jobs", post(connection::acts::run))
+        .route("/connections/{connection}/loads", get(connection::loads::list))
+        .route("/connections/{connection}/pause", post(connection::acts::pause))
+        .route("/connections/{connection}/stop", post(connection::acts::stop))
+        .route("/keys", get(settings::keys::list))
+        .route("/keys/add", post(settings::keys::add))
+        .route("/keys/{key}/delete", post(settings::keys::delete))
+        .route("/keys/{key}/enable", post(settings::keys::enable))
+        .route("/me", get(settings::users::me))
+        .route("/me/password", post(settings::users::password))
+        .route("/notices", get(notices::list))
+        .route("/notices/{notice}/dismiss", post(notices::dismiss))
+        .route("/users", get(settings::users::list))
+        .route("/users/add", post(settings::users::add))
+        .route("/users/{user}/change", post(settings::users::change))
+        .route("/users/{user}/remove", post(settings::users::remove))
 }
 
 /// A page made by `make`, which may ask what blocks.

@@ -29,12 +29,12 @@ pub(super) struct NewUser {
     password: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Change {
-    role: Option<Role>,
-    enabled: Option<bool>,
-    password: Option<String>,
+pub(crate) struct Change {
+    pub(crate) role: Option<Role>,
+    pub(crate) enabled: Option<bool>,
+    pub(crate) password: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -64,14 +64,26 @@ pub(super) async fn create(
     body: Given<Json<NewUser>, JsonRejection>,
 ) -> Answer<(StatusCode, Json<User>)> {
     let NewUser { name, role, password } = given(body, "{name, role, password}")?;
-    let (password, turn) = (Secret::new(password), watch.tries.turn().await);
-    let made = asked(api, move |api| {
+    let made = add(api, &watch, name, role, Secret::new(password)).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Makes a user.
+pub(crate) async fn add(
+    api: Arc<Api>,
+    watch: &Watch,
+    name: String,
+    role: Role,
+    password: Secret,
+) -> Answer<User> {
+    let turn = watch.tries.turn().await;
+    asked(api, move |api| {
         let _turn = turn;
         people::check_name(&name)?;
         let kept = people::keep(&name, &password)?;
         Ok(api.engine.ledger()?.add_user(&name, role, &kept, Timestamp::now())?)
-    });
-    Ok((StatusCode::CREATED, Json(made.await?)))
+    })
+    .await
 }
 
 pub(super) async fn change(
@@ -81,7 +93,18 @@ pub(super) async fn change(
     Path(name): Path<String>,
     body: Given<Json<Change>, JsonRejection>,
 ) -> Answer<Json<Value>> {
-    let Change { role, enabled, password } = given(body, "{role, enabled, password}")?;
+    let wanted = given(body, "{role, enabled, password}")?;
+    Ok(Json(alter(api, &watch, who, name, wanted).await?))
+}
+
+/// Changes a user; gives how they are then.
+pub(crate) async fn alter(
+    api: Arc<Api>,
+    watch: &Watch,
+    who: Who,
+    name: String,
+    Change { role, enabled, password }: Change,
+) -> Answer<Value> {
     if role.is_none() && enabled.is_none() && password.is_none() {
         let detail = "nothing is to change: give role, enabled or password";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
@@ -102,14 +125,19 @@ pub(super) async fn change(
         warn(&*ledger, &mut told)?;
         Ok(told)
     });
-    Ok(Json(changed.await?))
+    changed.await
 }
 
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     Path(name): Path<String>,
 ) -> Answer<Json<Value>> {
-    let removed = asked(api, move |api| {
+    Ok(Json(take_out(api, name).await?))
+}
+
+/// Removes a user.
+pub(crate) async fn take_out(api: Arc<Api>, name: String) -> Answer<Value> {
+    asked(api, move |api| {
         let ledger = api.engine.ledger()?;
         if !ledger.remove_user(&name)? {
             return Err(Problem::not_found("user"));
@@ -117,8 +145,8 @@ pub(super) async fn remove(
         let mut told = json!({ "status": "ok" });
         warn(&*ledger, &mut told)?;
         Ok(told)
-    });
-    Ok(Json(removed.await?))
+    })
+    .await
 }
 
 /// Adds that no user is an administrator any more. It is no error: the first token is one, always.
@@ -150,14 +178,25 @@ pub(super) async fn password(
     headers: HeaderMap,
     body: Given<Json<OwnPassword>, JsonRejection>,
 ) -> Answer<Json<Value>> {
+    let OwnPassword { old, new } = given(body, "{old, new}")?;
+    let address = audit::from(&headers, peer);
+    renew(api, &watch, who, &address, (Secret::new(old), Secret::new(new))).await?;
+    Ok(Json(json!({ "status": "ok" })))
+}
+
+/// Changes somebody's own password, which they know.
+pub(crate) async fn renew(
+    api: Arc<Api>,
+    watch: &Watch,
+    who: Who,
+    address: &str,
+    (old, new): (Secret, Secret),
+) -> Answer<()> {
     let By::User(user) = who.by.clone() else {
         let detail = "whoever asks with a token has no password";
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     };
-    let OwnPassword { old, new } = given(body, "{old, new}")?;
-    let (old, new) = (Secret::new(old), Secret::new(new));
-    let address = audit::from(&headers, peer);
-    watch.tries.begin(&user.name, &address, Instant::now())?;
+    watch.tries.begin(&user.name, address, Instant::now())?;
     let turn = watch.tries.turn().await;
     let name = user.name.clone();
     asked(api, move |api| {
@@ -175,8 +214,8 @@ pub(super) async fn password(
         Ok(())
     })
     .await?;
-    watch.tries.succeeded(&name, &address);
-    Ok(Json(json!({ "status": "ok" })))
+    watch.tries.succeeded(&name, address);
+    Ok(())
 }
 
 impl From<TooOften> for Problem {

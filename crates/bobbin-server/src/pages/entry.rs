@@ -117,7 +117,7 @@ pub(super) async fn log_in(
 }
 
 /// An address of this service; anything else is the first page.
-fn own(next: &str) -> &str {
+pub(super) fn own(next: &str) -> &str {
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if next.starts_with('/') && !next.starts_with("//") && plain(next) { next } else { "/" }
 }

@@ -1,0 +1,216 @@
+//! Is it complete, since when, and what is late.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bobbin_core::id::JobId;
+use bobbin_engine::RunReport;
+use bobbin_engine::ledger::LoadedTable;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::{Head, Tab};
+use crate::Api;
+use crate::api::Answer;
+use crate::pages::connections::days;
+use crate::pages::show::{Ago, Count, State as Shown, When};
+use crate::pages::{Frame, Place, Visit, shown};
+
+#[derive(Template)]
+#[template(path = "connection/summary.html")]
+struct SummaryPage {
+    frame: Frame,
+    head: Head,
+    verdict: Verdict,
+    notices: Vec<Told>,
+    complete: Option<Ago>,
+    last: Option<Last>,
+    next: Option<When>,
+    waiting: Count,
+    waiting_tables: usize,
+    today: Count,
+    newest: Option<(String, Ago)>,
+    chart: String,
+    by_day: Vec<(String, Count)>,
+    sum: Count,
+    tables: Vec<Table>,
+}
+
+/// The one sentence.
+struct Verdict {
+    tone: &'static str,
+    text: String,
+    more: &'static str,
+}
+
+struct Told {
+    tone: &'static str,
+    message: String,
+    detail: Option<String>,
+    since: Ago,
+    times: u32,
+}
+
+struct Last {
+    id: JobId,
+    started: Ago,
+    state: Shown,
+    rows: Count,
+}
+
+struct Table {
+    name: String,
+    /// In the last job; none where it was not in it.
+    state: Option<Shown>,
+    whole: bool,
+    reason: Option<String>,
+    rows: Count,
+    rejected: u64,
+    reached: Option<When>,
+    loaded: Option<Ago>,
+}
+
+pub(in crate::pages) async fn summary(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+    visit: Visit,
+) -> Response {
+    shown(api, visit, Place::Connections, move |api, frame| page(api, frame, &connection)).await
+}
+
+fn page(api: &Api, frame: Frame, connection: &str) -> Answer<SummaryPage> {
+    let (ledger, now) = (api.engine.ledger()?, Timestamp::now());
+    let head = Head::of(api, &*ledger, connection, Tab::Summary)?;
+    let id = &head.id;
+    let report = ledger.last_ended(id)?.and_then(|job| job.report);
+    let loaded = ledger.loaded_tables(id, now)?;
+    let newest = loaded.iter().filter_map(|table| Some((table, table.loaded_at?)));
+    let newest = newest.max_by_key(|(_, at)| *at);
+    let newest = newest.map(|(table, at)| (table.stream.to_string(), Ago(at)));
+    let complete = ledger.last_complete(id)?;
+    let notices = ledger.notices(false, 1000)?.into_iter();
+    let notices: Vec<Told> = notices
+        .filter(|notice| notice.connection == *id)
+        .map(|notice| Told {
+            tone: if notice.kind.is_critical() { "bad" } else { "warn" },
+            message: notice.message,
+            detail: notice.detail,
+            since: Ago(notice.raised_at),
+            times: notice.times,
+        })
+        .collect();
+    let rows = days(&*ledger, id, now)?;
+    let today = TimeZone::UTC.to_datetime(now).date();
+    let dated = rows.iter().rev().enumerate().map(|(ago, rows)| {
+        let day = today.checked_sub(SignedDuration::from_hours(24 * ago as i64));
+        (day.unwrap_or(today), *rows)
+    });
+    let dated: Vec<_> = dated.collect();
+    let at = dated
+        .iter()
+        .rev()
+        .map(|(day, _)| TimeZone::UTC.to_timestamp(day.to_datetime(jiff::civil::Time::midnight())));
+    let at: Vec<i64> = at.map(|at| at.map_or(0, Timestamp::as_second)).collect();
+    let waiting = api.engine.waiting(id)?;
+    Ok(SummaryPage {
+        verdict: verdict(&head, report.as_ref(), complete, &notices),
+        complete: complete.map(Ago),
+        last: report.as_ref().map(|report| Last {
+            id: report.job.clone(),
+            started: Ago(report.started),
+            state: Shown::of(report.outcome.word()),
+            rows: Count(report.tables.iter().map(|table| table.loaded).sum()),
+        }),
+        next: head.seen.next.map(When),
+        waiting: Count(waiting.values().map(|stream| stream.rows).sum()),
+        waiting_tables: waiting.len(),
+        today: Count(rows.last().copied().unwrap_or(0)),
+        newest,
+        chart: json!({ "label": "Rows loaded", "at": at, "rows": rows }).to_string(),
+        sum: Count(rows.iter().sum()),
+        by_day: dated.iter().map(|(day, rows)| (day.to_string(), Count(*rows))).collect(),
+        tables: tables(loaded, report.as_ref()),
+        frame: frame.titled(head.described.display_name.clone()),
+        notices,
+        head,
+    })
+}
+
+fn verdict(
+    head: &Head,
+    report: Option<&RunReport>,
+    complete: Option<Timestamp>,
+    notices: &[Told],
+) -> Verdict {
+    let said = |tone, text: &str, more| Verdict { tone, text: text.to_owned(), more };
+    if !head.described.configured {
+        return said("warn", "Its setup is not finished: no tables are chosen yet.", "");
+    }
+    let Some(report) = report else {
+        return if head.is_running {
+            said("busy", "Its first job is running.", "What it has read so far is on its page.")
+        } else {
+            said("busy", "It has not run yet.", "Its first job comes by its schedule, or now.")
+        };
+    };
+    let needy = notices.iter().any(|notice| notice.tone == "bad");
+    match (report.outcome.word(), complete) {
+        ("complete", _) if !needy => said(
+            "good",
+            "Complete: everything Kustomer had when the last job looked is in the destination.",
+            "Every window was counted at the source and again here.",
+        ),
+        ("failed", _) => said(
+            "bad",
+            "The last job failed. What was committed before is good, and nothing was lost.",
+            "The next job goes on from there.",
+        ),
+        ("incomplete", _) => said(
+            "warn",
+            "The last job ended in order, but some tables are not complete.",
+            "Which, and why, is told below.",
+        ),
+        (_, Some(_)) => said(
+            "warn",
+            "The last job was interrupted. What was committed is good.",
+            "The next job goes on from there.",
+        ),
+        _ => said("warn", "No job was complete yet.", "The next job goes on from what is there."),
+    }
+}
+
+/// Tables by name: what is loaded, and what the last job said of them.
+fn tables(loaded: Vec<LoadedTable>, report: Option<&RunReport>) -> Vec<Table> {
+    let mut all: BTreeMap<String, Table> = BTreeMap::new();
+    let none = |name: &str| Table {
+        name: name.to_owned(),
+        state: None,
+        whole: false,
+        reason: None,
+        rows: Count(0),
+        rejected: 0,
+        reached: None,
+        loaded: None,
+    };
+    for table in loaded {
+        let name = table.stream.to_string();
+        let row = all.entry(name.clone()).or_insert_with(|| none(&name));
+        row.rows = Count(table.rows.period);
+        row.whole = table.replication_key.is_none();
+        row.loaded = table.loaded_at.map(Ago);
+    }
+    for table in report.into_iter().flat_map(|report| &report.tables) {
+        let row = all.entry(table.stream.clone()).or_insert_with(|| none(&table.stream));
+        row.state = Some(Shown::of(&table.outcome));
+        row.reason.clone_from(&table.reason);
+        row.rejected = table.rejected;
+        row.reached = table.reached.map(When);
+    }
+    let mut rows: Vec<Table> = all.into_values().collect();
+    rows.sort_by_key(|row| row.state.as_ref().is_none_or(|state| state.tone == "good"));
+    rows
+}
