@@ -5,6 +5,7 @@ use std::io::BufRead;
 use jiff::Timestamp;
 
 use crate::catalog::Stream;
+use crate::held::{HeldTable, Sample};
 use crate::id::{JobId, SchemaName, SegmentId, StreamName};
 use crate::plan::TablePlan;
 use crate::receipt::Receipt;
@@ -71,6 +72,40 @@ pub trait Destination: Send + Sync {
             .with("destination", self.name())
             .hint("they were sent to it as the stream rejected_records; look for them there"))
     }
+
+    /// The tables in `schema` with their columns, by name; none where nothing was ever loaded. Changes nothing.
+    ///
+    /// # Errors
+    /// When the destination cannot be asked, or is a foreign program.
+    fn held(&self, cx: &Context<'_>, schema: &SchemaName) -> Result<Vec<HeldTable>> {
+        let _ = (cx, schema);
+        Err(unseen(self.name()))
+    }
+
+    /// The first rows of one of them, at most `most`, in no order, each value cut at [`MOST_CELL`]
+    /// characters. Changes nothing.
+    ///
+    /// # Errors
+    /// Of kind `NotFound` when there is no such table; else as for [`Destination::held`].
+    fn sample(
+        &self,
+        cx: &Context<'_>,
+        schema: &SchemaName,
+        table: &str,
+        most: usize,
+    ) -> Result<Sample> {
+        let _ = (cx, schema, table, most);
+        Err(unseen(self.name()))
+    }
+}
+
+/// Characters of a value that a [`Sample`] shows.
+pub const MOST_CELL: usize = 300;
+
+fn unseen(destination: &str) -> Error {
+    Error::config("a foreign target cannot be looked into")
+        .with("destination", destination)
+        .hint("look at its tables with the tools of that warehouse")
 }
 
 /// A fenced session with a destination. Calls, in order: [`Loader::recover`] once, then any

@@ -33,6 +33,8 @@ const OTHER_NAME: &str = "bobbin_file";
 
 /// The open files of this process. A file is here until it is closed for good.
 static OPEN: Mutex<BTreeMap<PathBuf, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+/// Those that are only read, with how many read them. Looked at and changed with [`OPEN`] locked.
+static READ: Mutex<BTreeMap<PathBuf, u32>> = Mutex::new(BTreeMap::new());
 static CLOSED: Condvar = Condvar::new();
 
 /// An open database file. The last one dropped closes it; drop connections first.
@@ -69,18 +71,52 @@ fn open_files() -> MutexGuard<'static, BTreeMap<PathBuf, Weak<Shared>>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn read_files() -> MutexGuard<'static, BTreeMap<PathBuf, u32>> {
+    READ.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file of this process while it is only read: nobody here opens it for writing meanwhile. Two openings
+/// of a process know nothing of each other, and closing one gives the other's lock back.
+#[derive(Debug)]
+pub(crate) struct Reading(PathBuf);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let _open = open_files();
+        let mut read = read_files();
+        if let Some(count) = read.get_mut(&self.0) {
+            *count -= 1;
+            if *count == 0 {
+                read.remove(&self.0);
+            }
+        }
+        CLOSED.notify_all();
+    }
+}
+
+/// How a file is read.
+pub(crate) enum Read {
+    /// With those of this process who write it.
+    Joined(Database),
+    /// By an opening of its own, to be closed before this is dropped.
+    Alone { _until: Reading },
+}
+
 impl Database {
     /// Opens the file for writing, or joins those in this process who have it open. `schema` is
     /// one that will be made in it.
     pub(crate) fn open(config: &Config, schema: &str) -> Result<Self> {
         let path = canonical(&config.path)?;
         let mut open = open_files();
-        while let Some(found) = open.get(&path) {
-            if let Some(shared) = found.upgrade() {
-                return Ok(Self { shared });
+        loop {
+            match open.get(&path).map(Weak::upgrade) {
+                Some(Some(shared)) => return Ok(Self { shared }),
+                None if !read_files().contains_key(&path) => break,
+                // Its last user is closing it, or somebody looks into it for a moment.
+                Some(None) | None => {
+                    open = CLOSED.wait(open).unwrap_or_else(PoisonError::into_inner);
+                }
             }
-            // Its last user is closing it.
-            open = CLOSED.wait(open).unwrap_or_else(PoisonError::into_inner);
         }
         let memory_limit_mb = config.memory_limit_mb.max(64);
         let root = start(config, &path)?;
@@ -108,11 +144,21 @@ impl Database {
         Ok(Self { shared })
     }
 
-    /// The database at `path` if this process has it open.
-    pub(crate) fn join(path: &Path) -> Option<Self> {
-        let path = canonical(path).ok()?;
-        let shared = open_files().get(&path)?.upgrade()?;
-        Some(Self { shared })
+    /// A way to read the file at `path`, which exists.
+    pub(crate) fn read(path: &Path) -> Result<Read> {
+        let path = canonical(path)?;
+        let mut open = open_files();
+        loop {
+            match open.get(&path).map(Weak::upgrade) {
+                Some(Some(shared)) => return Ok(Read::Joined(Self { shared })),
+                None => {
+                    *read_files().entry(path.clone()).or_default() += 1;
+                    return Ok(Read::Alone { _until: Reading(path) });
+                }
+                // Its last user is closing it.
+                Some(None) => open = CLOSED.wait(open).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
     }
 
     /// The name the file is attached under.

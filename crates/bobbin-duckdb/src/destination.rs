@@ -6,6 +6,7 @@ use bobbin_core::Result;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::{Clock, SystemClock};
 use bobbin_core::destination::{Destination, Loader};
+use bobbin_core::held::{HeldTable, Sample};
 use bobbin_core::id::{JobId, SchemaName};
 use bobbin_core::plan::TablePlan;
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
@@ -14,6 +15,7 @@ use bobbin_core::tap::{Check, Context};
 use crate::config::Config;
 use crate::database::Database;
 use crate::error::Doing;
+use crate::held;
 use crate::loader::DuckDbLoader;
 use crate::plan;
 use crate::rejected;
@@ -90,6 +92,20 @@ impl Destination for DuckDb {
         query: &RejectedQuery,
     ) -> Result<RejectedList> {
         rejected::list(&self.config, schema, query)
+    }
+
+    fn held(&self, _cx: &Context<'_>, schema: &SchemaName) -> Result<Vec<HeldTable>> {
+        held::tables(&self.config, schema)
+    }
+
+    fn sample(
+        &self,
+        _cx: &Context<'_>,
+        schema: &SchemaName,
+        table: &str,
+        most: usize,
+    ) -> Result<Sample> {
+        held::sample(&self.config, schema, table, most)
     }
 
     fn open(&self, cx: &Context<'_>, schema: &SchemaName, job: &JobId) -> Result<Box<dyn Loader>> {

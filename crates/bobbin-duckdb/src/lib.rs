@@ -11,6 +11,7 @@ mod destination;
 mod error;
 mod family;
 mod found;
+mod held;
 mod ledger;
 mod loader;
 mod merge;

@@ -10,7 +10,7 @@ use duckdb::arrow::array::{Array, ArrayRef, ListArray, TimestampMicrosecondArray
 use duckdb::arrow::datatypes::{DataType, Field};
 use duckdb::arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use crate::database::{Database, attach};
+use crate::database::{Database, Read, attach};
 use crate::error::{Cause, Doing};
 use crate::sql;
 
@@ -122,22 +122,24 @@ pub fn table_counts(path: &Path, schema: &str) -> Result<Vec<(String, u64)>> {
 /// An open file; keeps it open where this process is loading into it.
 pub(crate) struct Open {
     pub(crate) connection: Connection,
-    _shared: Option<Database>,
+    // After the connection: it is dropped when that is closed.
+    _read: Read,
 }
 
 /// Opens a file for reading.
 pub(crate) fn open(path: &Path) -> Result<Open> {
-    if let Some(database) = Database::join(path) {
-        return Ok(Open { connection: database.connect()?, _shared: Some(database) });
-    }
     if !path.exists() {
         return Err(Error::config("there is no database file yet")
             .with("path", path.display())
             .hint("run the connection once; the first job makes the file"));
     }
+    let read = Database::read(path)?;
+    if let Read::Joined(database) = &read {
+        return Ok(Open { connection: database.connect()?, _read: read });
+    }
     let what = "cannot start DuckDB";
     let db = Connection::open_in_memory().doing(what)?;
     let catalog = attach(&db, path, "READ_ONLY", None)?;
     db.execute_batch(&format!("USE {}; SET TimeZone = 'UTC'", sql::name(&catalog))).doing(what)?;
-    Ok(Open { connection: db, _shared: None })
+    Ok(Open { connection: db, _read: read })
 }

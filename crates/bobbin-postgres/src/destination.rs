@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::{Clock, SystemClock};
 use bobbin_core::destination::{Destination, Loader};
+use bobbin_core::held::{HeldTable, Sample};
 use bobbin_core::id::{JobId, SchemaName};
 use bobbin_core::plan::TablePlan;
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
@@ -14,6 +15,7 @@ use bobbin_core::{Error, ErrorKind, Result};
 use crate::client::connect;
 use crate::config::{Config, Tls};
 use crate::error::{self, Doing};
+use crate::held;
 use crate::loader::PostgresLoader;
 use crate::plan;
 use crate::rejected;
@@ -108,6 +110,22 @@ impl Destination for Postgres {
         query: &RejectedQuery,
     ) -> Result<RejectedList> {
         rejected::list(&self.config, schema, query)
+            .map_err(|error| rights::explain(&self.config, schema.as_str(), error))
+    }
+
+    fn held(&self, _cx: &Context<'_>, schema: &SchemaName) -> Result<Vec<HeldTable>> {
+        held::tables(&self.config, schema)
+            .map_err(|error| rights::explain(&self.config, schema.as_str(), error))
+    }
+
+    fn sample(
+        &self,
+        _cx: &Context<'_>,
+        schema: &SchemaName,
+        table: &str,
+        most: usize,
+    ) -> Result<Sample> {
+        held::sample(&self.config, schema, table, most)
             .map_err(|error| rights::explain(&self.config, schema.as_str(), error))
     }
 

@@ -14,6 +14,7 @@ mod family;
 mod found;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod held;
 mod jsonb;
 mod ledger;
 mod loader;

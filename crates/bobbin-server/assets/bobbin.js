@@ -61,7 +61,7 @@
       scales: { y: { range: (_, __, top) => [0, Math.max(top, 1)] } },
       axes: [axis, { ...axis, size: 70, values: (_, ticks) => ticks.map((n) => counts.format(n)) }],
       series: [
-        { value: (_, at) => (at == null ? "" : new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" }).format(at * 1000)) },
+        { label: "Day", value: (_, at) => (at == null ? "" : new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" }).format(at * 1000)) },
         { label: told.label, fill: colour("--accent"), stroke: colour("--accent"), paths: bars, points: { show: false }, value: (_, n) => (n == null ? "" : counts.format(n)) },
       ],
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),

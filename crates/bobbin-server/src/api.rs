@@ -23,6 +23,7 @@ use crate::problem::Problem;
 use crate::{Api, Described};
 
 mod acts;
+pub(crate) mod data;
 mod docs;
 mod keys;
 mod log;
@@ -117,6 +118,8 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route(&of("/jobs/{job}/log"), get(log::log))
         .route(&of("/streams"), get(streams::streams))
         .route(&of("/streams/{stream}"), get(streams::stream))
+        .route(&of("/data"), get(data::tables))
+        .route(&of("/data/{table}"), get(data::rows))
         .route(&of("/tables"), get(tables))
         .route(&of("/loads"), get(loads))
         .route(&of("/stop"), post(stop))

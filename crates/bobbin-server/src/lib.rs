@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bobbin_core::held::{HeldTable, Sample};
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::secret::Secret;
@@ -211,6 +212,12 @@ pub trait Program: Send + Sync {
 
     /// The records that a connection's destination has set aside.
     fn rejected(&self, connection: &ConnectionId, query: &RejectedQuery) -> Result<RejectedList>;
+
+    /// The tables that a connection's destination holds of it.
+    fn held(&self, connection: &ConnectionId) -> Result<Vec<HeldTable>>;
+
+    /// The first rows of one of them.
+    fn sample(&self, connection: &ConnectionId, table: &str, most: usize) -> Result<Sample>;
 
     /// Loads them again, all or those of a table.
     ///

@@ -59,6 +59,8 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/assets/{name}", get(assets::asset))
         .route("/audit", get(settings::audit::list))
         .route("/connections/{connection}", get(connection::summary::summary))
+        .route("/connections/{connection}/data", get(connection::data::tables))
+        .route("/connections/{connection}/data/{table}", get(connection::data::rows))
         .route("/connections/{connection}/extractions", get(connection::extractions::list))
         .route("/connections/{connection}/jobs", post(connection::acts::run))
         .route("/connections/{connection}/loads", get(connection::loads::list))

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bobbin_core::cancel::Cancel;
+use bobbin_core::held::{HeldTable, Sample};
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::report::{Event, JobLog, Level, NoLog};
@@ -197,6 +198,16 @@ impl Program for Served {
 
     fn rejected(&self, connection: &ConnectionId, query: &RejectedQuery) -> Result<RejectedList> {
         self.rejected_of(connection, query)
+    }
+
+    fn held(&self, connection: &ConnectionId) -> Result<Vec<HeldTable>> {
+        self.looked_into(connection, |destination, cx, schema| destination.held(cx, schema))
+    }
+
+    fn sample(&self, connection: &ConnectionId, table: &str, most: usize) -> Result<Sample> {
+        self.looked_into(connection, |destination, cx, schema| {
+            destination.sample(cx, schema, table, most)
+        })
     }
 
     fn retry(&self, connection: &ConnectionId, table: Option<&str>) -> Result<Vec<Retried>> {

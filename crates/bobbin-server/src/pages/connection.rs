@@ -1,6 +1,7 @@
 //! The pages of one connection, and what is done with it there.
 
 pub(super) mod acts;
+pub(super) mod data;
 pub(super) mod extractions;
 pub(super) mod loads;
 pub(super) mod summary;

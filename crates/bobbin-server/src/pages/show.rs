@@ -2,6 +2,7 @@
 //! one.
 
 use std::fmt;
+use std::fmt::Write as _;
 
 use askama::filters::HtmlSafe;
 use jiff::Timestamp;
@@ -31,6 +32,18 @@ impl fmt::Display for Count {
 }
 
 impl HtmlSafe for Count {}
+
+/// A name as a part of an address (RFC 3986).
+pub(crate) fn segment(name: &str) -> String {
+    name.bytes().fold(String::with_capacity(name.len()), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(byte.into());
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
 
 /// An instant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::clock::SystemClock;
-use bobbin_core::id::{ConnectionId, JobId, StreamName};
+use bobbin_core::destination::Destination;
+use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::Context;
@@ -70,13 +71,21 @@ impl Served {
         id: &ConnectionId,
         query: &RejectedQuery,
     ) -> Result<RejectedList> {
+        self.looked_into(id, |destination, cx, schema| destination.rejected(cx, schema, query))
+    }
+
+    /// Looks into a connection's destination.
+    pub(super) fn looked_into<T>(
+        &self,
+        id: &ConnectionId,
+        look: impl FnOnce(&dyn Destination, &Context<'_>, &SchemaName) -> Result<T>,
+    ) -> Result<T> {
         let connection = self.connection_of(id)?;
         let log = Arc::new(NoLog);
         let destination = registry::destination(&connection.destination, &self.config().home, log)?;
         let cancel = Cancel::new();
         let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
-        let list = destination.rejected(&cx, &connection.schema, query);
-        list.map_err(|error| error.of(Party::Destination))
+        look(&*destination, &cx, &connection.schema).map_err(|error| error.of(Party::Destination))
     }
 
     pub(super) fn retry_of(&self, id: &ConnectionId, table: Option<&str>) -> Result<Vec<Retried>> {
