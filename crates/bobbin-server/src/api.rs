@@ -103,6 +103,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
                 .delete(setup::remove_connection),
         )
         .route(&of("/definition"), get(setup::definition))
+        .route(&of("/clone"), post(setup::clone_connection))
         .route("/api/v1/events", get(crate::events::events))
         .route(&of("/summary"), get(acts::summary))
         .route(&of("/reset"), post(acts::reset))
@@ -163,7 +164,7 @@ async fn ready(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
 
 /// A connection and what it does now.
 #[derive(Serialize)]
-struct Connection {
+pub(crate) struct Connection {
     id: ConnectionId,
     #[serde(flatten)]
     described: Described,

@@ -26,6 +26,8 @@ use crate::api::Answer;
 use crate::problem::Problem;
 use crate::{Api, Described, Managed, Part, Type};
 
+pub(crate) use sources::taken;
+
 /// The number of the one account there is.
 const CLIENT: i64 = 1;
 
@@ -247,8 +249,11 @@ fn second(at: Timestamp) -> String {
     format!("{at:.0}")
 }
 
+/// Bytes of what people call something.
+pub(crate) const MOST_DISPLAY_NAME: usize = 200;
+
 /// A name out of what people call something, that nothing else has.
-fn slug(text: &str, taken: impl Fn(&str) -> Answer<bool>) -> Answer<Option<String>> {
+pub(crate) fn slug(text: &str, taken: impl Fn(&str) -> Answer<bool>) -> Answer<Option<String>> {
     let mut base: String = text
         .to_lowercase()
         .chars()

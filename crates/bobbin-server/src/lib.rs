@@ -150,6 +150,23 @@ impl fmt::Debug for Edit {
     }
 }
 
+/// A wish for another connection that is as one there is (F-10).
+#[derive(Clone, Debug)]
+pub struct CloneOf {
+    /// The one there is.
+    pub connection: ConnectionId,
+    /// The identity of the other one.
+    pub name: String,
+    /// What people call that.
+    pub display_name: String,
+    /// The schema of its tables; its identity unless given.
+    pub schema: Option<String>,
+    /// The name of its destination; the same one unless given.
+    pub destination: Option<String>,
+    /// Whether the same tables and fields are chosen; none are otherwise.
+    pub keep_selection: bool,
+}
+
 /// What of the running program the API cannot know by itself.
 pub trait Program: Send + Sync {
     /// The connections as they are now.
@@ -173,6 +190,14 @@ pub trait Program: Send + Sync {
     /// Of kind `Config` when something is wrong with them, `Conflict` when the file has them or others need
     /// them, `NotFound` when what is to be removed is not there.
     fn change(&self, edits: &[Edit]) -> Result<()>;
+
+    /// Makes another connection that is as one there is, wherever that was set up: of the same source, paused,
+    /// with nothing read yet (`stitch-behaviour.md` 10.4).
+    ///
+    /// # Errors
+    /// Of kind `NotFound` when there is no such connection, `Conflict` when a name or the schema is taken or
+    /// nothing is chosen that could be kept, `Config` when something is wrong with it or its records are pushed.
+    fn clone_connection(&self, wish: &CloneOf) -> Result<()>;
 
     /// What can be set up.
     fn types(&self) -> Vec<Type>;

@@ -8,6 +8,7 @@ use bobbin_engine::Engine;
 use bobbin_engine::ledger::Thing;
 use bobbin_notify::Notifier;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::job::END_DATE;
 
@@ -296,6 +297,25 @@ impl Config {
             base: base.to_owned(),
             file: kept,
         })
+    }
+
+    /// How a connection was set up, in the words of the file, wherever that was.
+    ///
+    /// # Errors
+    /// Of kind `Bug` when it was not.
+    pub(crate) fn definition(&self, connection: &Connection) -> Result<Map<String, Value>> {
+        let name = &connection.name;
+        let body = match connection.by {
+            Managed::Api => {
+                let written = self.store.written.get(&(Thing::Connection, name.clone()));
+                written.map(|written| written.body.clone())
+            }
+            Managed::File => {
+                let table = self.file.connections.get(name).map(serde_json::to_value);
+                table.and_then(|value| value.ok()?.as_object().cloned())
+            }
+        };
+        body.ok_or_else(|| Error::bug(format!("the connection `{name}` was set up nowhere")))
     }
 
     /// Which of the settings for all connections are others in `new`.

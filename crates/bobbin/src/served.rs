@@ -3,6 +3,7 @@
 
 mod acts;
 mod checks;
+mod cloning;
 mod pushes;
 mod setup;
 
@@ -21,7 +22,7 @@ use bobbin_engine::service::{Control, Runner, Scheduled};
 use bobbin_engine::{Retried, RunReport};
 use bobbin_import::inbox::Inbox;
 use bobbin_notify::Notifier;
-use bobbin_server::{Change, Compared, Described, Difference, Edit, Part, Program, Type};
+use bobbin_server::{Change, CloneOf, Compared, Described, Difference, Edit, Part, Program, Type};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -166,7 +167,11 @@ impl Program for Served {
     }
 
     fn change(&self, edits: &[Edit]) -> Result<()> {
-        self.set_up(edits)
+        self.set_up(edits, None)
+    }
+
+    fn clone_connection(&self, wish: &CloneOf) -> Result<()> {
+        self.make_clone(wish)
     }
 
     fn types(&self) -> Vec<Type> {
@@ -257,13 +262,14 @@ impl Served {
     /// Goes on with `new` in place of `now`. What runs is left alone.
     fn take_effect(&self, now: &Config, new: Arc<Config>) -> Result<()> {
         let (mut declared, mut withdrawn, mut first) = (Vec::new(), Vec::new(), Vec::new());
+        let ledger = new.engine().ledger()?;
         for difference in differences(now, &new) {
             let name = &difference.connection;
             let before = now.connections.get(name);
             if let Some(connection) = new.connections.get(name) {
                 declared.push(scheduled(connection));
                 let chosen = connection.configured && before.is_some_and(|known| !known.configured);
-                if chosen && !connection.schedule.paused {
+                if chosen && !connection.schedule.paused && !ledger.is_paused(&connection.id)? {
                     first.push(connection.id.clone());
                 }
                 continue;

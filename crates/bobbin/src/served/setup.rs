@@ -11,14 +11,15 @@ use serde_json::{Map, Value, json};
 
 use super::Served;
 use crate::config::{Config, Managed, Part, Store, identity};
-use crate::registry;
+use crate::{registry, time};
 
 /// Bytes of a name.
 const MOST_NAME: usize = 100;
 
 impl Served {
-    /// Makes, changes or removes things: all of them, or none.
-    pub(super) fn set_up(&self, edits: &[Edit]) -> Result<()> {
+    /// Makes, changes or removes things: all of them, or none. A connection that is to be paused never runs
+    /// before it is.
+    pub(super) fn set_up(&self, edits: &[Edit], paused: Option<&ConnectionId>) -> Result<()> {
         let _one = self.one_at_a_time();
         let now = self.config();
         let mut store = now.store.clone();
@@ -80,6 +81,11 @@ impl Served {
                 // None is running, or it waits for its turn, which is taken from it.
                 _ => {}
             }
+        }
+        if let Some(connection) = paused {
+            let at = time::now();
+            ledger.schedule(connection, at)?;
+            ledger.pause(connection, true, at)?;
         }
         let new = Arc::new(new);
         self.take_effect(&now, Arc::clone(&new))?;

@@ -3,6 +3,7 @@
 
 mod api;
 mod calm;
+mod cloning;
 mod connecting;
 mod day;
 mod fire;
