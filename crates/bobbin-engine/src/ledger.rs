@@ -338,6 +338,17 @@ impl Ledger {
         Ok(Some((found, slots::instant(&seen)?)))
     }
 
+    /// Whether a thing was ever given a number.
+    pub fn has_number(&self, kind: &str, name: &str) -> Result<bool> {
+        self.sqlite
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM numbers WHERE kind = ?1 AND name = ?2)",
+                params![kind, name],
+                |row| row.get(0),
+            )
+            .map_err(|error| self.error("cannot look for a number", error))
+    }
+
     /// The number of a thing, for whoever knows things by numbers, and since when it has it. It is given
     /// at first sight and stays.
     pub fn number(&self, kind: &str, name: &str, now: Timestamp) -> Result<(i64, Timestamp)> {

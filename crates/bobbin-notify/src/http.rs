@@ -55,6 +55,11 @@ impl Target {
         Ok(Self { url: Secret::new(url.reveal().trim()), host, agent, user_agent })
     }
 
+    /// Where it leads, as far as that may be shown.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Posts an object.
     ///
     /// # Errors

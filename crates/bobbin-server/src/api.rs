@@ -23,6 +23,7 @@ use crate::problem::Problem;
 use crate::{Api, Described};
 
 mod acts;
+pub(crate) mod channels;
 mod docs;
 mod keys;
 mod log;
@@ -93,6 +94,14 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route(
             "/api/v1/destinations/{name}/check",
             get(setup::destination_check).post(setup::check_destination),
+        )
+        .route("/api/v1/channels", get(channels::channels).post(channels::make))
+        .route(
+            "/api/v1/channels/{name}",
+            get(channels::channel)
+                .put(channels::change)
+                .patch(channels::enable)
+                .delete(channels::remove),
         )
         .route("/api/v1/connections", get(connections).post(setup::make_connection))
         .route(

@@ -16,11 +16,11 @@ use crate::Api;
 use crate::api::Answer;
 use crate::audit::Asked;
 use crate::guests::Peer;
-use crate::import;
 use crate::people::Tries;
 use crate::problem::Problem;
 use crate::replay::{self, Running};
 use crate::who::{CSRF, Who, bearer, same};
+use crate::{connect, import};
 
 /// What the gate knows.
 #[derive(Clone)]
@@ -139,7 +139,7 @@ async fn in_form(response: Response, path: &str) -> Response {
         return response;
     }
     let formed = |problem: Problem| match path {
-        path if path.starts_with("/v4/") => problem.for_stitch(),
+        path if connect::ROOTS.iter().any(|root| path.starts_with(root)) => problem.for_stitch(),
         path if path.starts_with(import::ROOT) => problem.for_import(),
         _ => problem.into_response(),
     };
@@ -387,6 +387,8 @@ mod tests {
             ("PUT", "/api/v1/destinations/check", Administrator),
             ("PUT", "/api/v1/connections/dismiss", Administrator),
             ("PATCH", "/api/v1/users/anna", Administrator),
+            ("PATCH", "/api/v1/channels/team", Operator),
+            ("POST", "/api/v1/channels", Administrator),
             ("GET", "/api/v1/audit", Administrator),
         ] {
             let method = Method::try_from(method).unwrap();

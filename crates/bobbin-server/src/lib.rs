@@ -93,6 +93,30 @@ pub struct Part {
     pub changed_at: Option<Timestamp>,
 }
 
+/// Somebody who is told of notices, or a program that is told of loads, without its secrets.
+#[derive(Clone, Debug, Serialize)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// `email`, `slack` or `webhook`, which are told of notices, or `post_load`, which is told of loads.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Where it can be changed.
+    pub managed_by: Managed,
+    /// Since when nobody is told by it; none while somebody is.
+    pub disabled_at: Option<Timestamp>,
+    /// The host of its URL or its mail server.
+    pub host: Option<String>,
+    /// Its settings but for secrets.
+    pub settings: Map<String, Value>,
+    /// The names of the secrets it has.
+    pub secrets: Vec<&'static str>,
+    /// Since when there is it, if it was set up through this API.
+    pub made_at: Option<Timestamp>,
+    /// When it was last changed, likewise.
+    pub changed_at: Option<Timestamp>,
+}
+
 /// A type of sources or destinations, and what one of it needs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Type {
@@ -177,6 +201,9 @@ pub trait Program: Send + Sync {
 
     /// The sources or the destinations.
     fn parts(&self, thing: Thing) -> Vec<Part>;
+
+    /// Who is told of notices and of loads.
+    fn channels(&self) -> Vec<Channel>;
 
     /// A connection that was set up through the API, in the words in which it was; none for another.
     fn written(&self, connection: &ConnectionId) -> Option<Map<String, Value>>;

@@ -12,14 +12,17 @@ use serde_json::{Map, Value};
 
 use crate::job::END_DATE;
 
+mod channel;
 mod chosen;
 mod connection;
 mod notify;
 mod part;
 mod store;
 
+pub(crate) use channel::ChannelKind;
 pub(crate) use connection::{Connection, identity, schema_name};
 use connection::{ConnectionTable, Resolver};
+pub(crate) use notify::MOST_HOOKS;
 pub(crate) use part::Part;
 pub(crate) use store::Store;
 
@@ -113,9 +116,9 @@ pub(crate) struct Config {
     /// What was set up through the API, as given.
     pub(crate) store: Store,
     /// Who is told of notices and loads.
-    telling: notify::Telling,
+    pub(crate) telling: notify::Telling,
     /// Directory that relative paths start from.
-    base: PathBuf,
+    pub(crate) base: PathBuf,
     /// The file as it was read.
     file: File,
 }
@@ -281,6 +284,23 @@ impl Config {
             }
         }
         let connections = resolver.connections;
+        let mut telling = notify::Telling {
+            channels: file.notify,
+            hooks: file.hooks,
+            stored: BTreeMap::new(),
+            allow_local: file.service.allow_local,
+        };
+        for (name, table) in &store.channels {
+            let fit = if telling.is_of_file(name) {
+                Err(taken(Thing::Channel, name))
+            } else {
+                table.check(&telling).map_err(|error| error.report())
+            };
+            match fit {
+                Ok(()) => drop(telling.stored.insert(name.clone(), table.clone())),
+                Err(reason) => drop(broken.insert((Thing::Channel, name.clone()), reason)),
+            }
+        }
         Ok(Self {
             path: path.to_owned(),
             home,
@@ -293,7 +313,7 @@ impl Config {
             broken,
             service: file.service,
             store,
-            telling: notify::Telling { channels: file.notify, hooks: file.hooks },
+            telling,
             base: base.to_owned(),
             file: kept,
         })

@@ -2,6 +2,7 @@
 //! that differs from the file now.
 
 mod acts;
+mod channels;
 mod checks;
 mod cloning;
 mod pushes;
@@ -22,7 +23,9 @@ use bobbin_engine::service::{Control, Runner, Scheduled};
 use bobbin_engine::{Retried, RunReport};
 use bobbin_import::inbox::Inbox;
 use bobbin_notify::Notifier;
-use bobbin_server::{Change, CloneOf, Compared, Described, Difference, Edit, Part, Program, Type};
+use bobbin_server::{
+    Change, Channel, CloneOf, Compared, Described, Difference, Edit, Part, Program, Type,
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -75,7 +78,7 @@ impl Served {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Tells whom that file names.
+    /// Tells whom that file names, and who was set up through the API.
     pub(crate) fn notifier(&self) -> Arc<Notifier> {
         Arc::clone(&self.notifier.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -153,6 +156,10 @@ impl Program for Served {
 
     fn parts(&self, thing: Thing) -> Vec<Part> {
         setup::parts(&self.config(), thing)
+    }
+
+    fn channels(&self) -> Vec<Channel> {
+        channels::shown(&self.config())
     }
 
     fn written(&self, connection: &ConnectionId) -> Option<Map<String, Value>> {
@@ -248,13 +255,17 @@ impl Program for Served {
         };
         if make {
             self.take_effect(&now, Arc::new(file))?;
-            *self.notifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(notifier);
+            self.tell_with(notifier);
         }
         Ok(compared)
     }
 }
 
 impl Served {
+    fn tell_with(&self, notifier: Notifier) {
+        *self.notifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(notifier);
+    }
+
     fn go_on_with(&self, config: Arc<Config>) {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = config;
     }

@@ -24,14 +24,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Vec<(i64, ConnectionId, Load)>> {
         let failed = |error| self.error("cannot read the loads for a hook", error);
-        // The greatest number ever given, also where the loads themselves are forgotten.
-        self.sqlite
-            .execute(
-                "INSERT OR IGNORE INTO hooks (hook, sent)
-                 VALUES (?1, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'loads'), 0))",
-                params![hook],
-            )
-            .map_err(failed)?;
+        self.begin_hook(hook)?;
         let mut statement = self
             .sqlite
             .prepare(&format!(
@@ -53,6 +46,19 @@ impl Ledger {
             Ok((id, connection.into(), stored.load()?))
         })
         .collect()
+    }
+
+    /// Begins to tell a hook of loads, of those from now on; one that is told already goes on.
+    pub fn begin_hook(&self, hook: &str) -> Result<()> {
+        // The greatest number ever given, also where the loads themselves are forgotten.
+        self.sqlite
+            .execute(
+                "INSERT OR IGNORE INTO hooks (hook, sent)
+                 VALUES (?1, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'loads'), 0))",
+                params![hook],
+            )
+            .map_err(|error| self.error("cannot begin to tell a hook", error))?;
+        Ok(())
     }
 
     /// Writes down that a hook was sent a load, or that it was given up: it never comes again.

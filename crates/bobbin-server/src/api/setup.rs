@@ -17,7 +17,7 @@ use crate::connect::{MOST_DISPLAY_NAME, slug, taken};
 use crate::problem::Problem;
 use crate::{Api, CloneOf, Edit, Part};
 
-type Body = Given<Json<Map<String, Value>>, JsonRejection>;
+pub(super) type Body = Given<Json<Map<String, Value>>, JsonRejection>;
 
 /// What can be set up, and what each needs.
 pub(super) async fn types(State(api): State<Arc<Api>>) -> Json<Value> {
@@ -263,7 +263,7 @@ fn told(check: Option<&Checked>) -> Value {
 }
 
 /// A body with the name that is in it.
-fn named(body: Body, thing: Thing) -> Answer<(String, Map<String, Value>)> {
+pub(super) fn named(body: Body, thing: Thing) -> Answer<(String, Map<String, Value>)> {
     let Json(mut body) = given(body)?;
     let Some(Value::String(name)) = body.remove("name") else {
         let detail = format!("the {} has no `name`, or it is no text", thing.word());

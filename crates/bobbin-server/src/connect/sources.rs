@@ -346,7 +346,7 @@ pub(super) fn put(thing: Thing, name: &str, body: Map<String, Value>, new: bool)
 }
 
 /// The name of a destination by its number; the only one there is, where none is given.
-fn destination(api: &Api, ledger: &Ledger, number: Option<&Value>) -> Answer<String> {
+pub(super) fn destination(api: &Api, ledger: &Ledger, number: Option<&Value>) -> Answer<String> {
     let wrong = |what: String| Problem::refused("InvalidProperties", what);
     let all = destinations::numbered(api, ledger)?;
     let number = match number {

@@ -9,7 +9,7 @@ use bobbin_engine::ledger::Thing;
 use bobbin_server::{Edit, Part as Shown};
 use serde_json::{Map, Value, json};
 
-use super::Served;
+use super::{Served, channels};
 use crate::config::{Config, Managed, Part, Store, identity};
 use crate::{registry, time};
 
@@ -37,7 +37,8 @@ impl Served {
             }
             let body = match thing {
                 Thing::Connection => body.clone(),
-                _ => with_secrets(&store, thing, name, body)?,
+                Thing::Channel => channels::with_url(&store, name, body),
+                Thing::Source | Thing::Destination => with_secrets(&store, thing, name, body)?,
             };
             store.put((thing, name), body, (None, None))?;
         }
@@ -48,7 +49,7 @@ impl Served {
             if let Some(reason) = new.broken.get(*key) {
                 return Err(Error::config(reason.clone()));
             }
-            try_out(&new, key.0, &key.1)?;
+            try_out((&now, &new), key.0, &key.1)?;
         }
         // Nobody else is left without what it needs.
         for ((thing, name), reason) in &new.broken {
@@ -59,8 +60,8 @@ impl Served {
                 ));
             }
         }
-        let used = changed.iter().filter(|(thing, _)| *thing != Thing::Connection);
-        for (thing, name) in used {
+        let is_part = |(thing, _): &&_| matches!(thing, Thing::Source | Thing::Destination);
+        for (thing, name) in changed.iter().filter(is_part) {
             if let Some(user) = user_of(&new, *thing, name) {
                 return Err(Error::new(
                     ErrorKind::Conflict,
@@ -69,6 +70,8 @@ impl Served {
                 .hint("remove the connection first"));
             }
         }
+        let notifier = new.notifier()?;
+        notifier.begin()?;
         let ledger = self.config().engine().ledger()?;
         let gone: Vec<ConnectionId> = changed
             .iter()
@@ -98,6 +101,7 @@ impl Served {
         // With the times that were kept.
         let kept = new.with_store(Store::read(&new.home)?)?;
         self.go_on_with(Arc::new(kept));
+        self.tell_with(notifier);
         for connection in &gone {
             self.forget_inbox(connection);
         }
@@ -124,6 +128,7 @@ impl Served {
 fn may_change(now: &Config, store: &Store, edit: &Edit) -> Result<bool> {
     let (thing, name) = (edit.thing, edit.name.as_str());
     let by_file = match thing {
+        Thing::Channel => now.telling.is_of_file(name).then_some(Managed::File),
         Thing::Source => now.sources.get(name).map(|part| part.by),
         Thing::Destination => now.destinations.get(name).map(|part| part.by),
         Thing::Connection => {
@@ -200,8 +205,8 @@ fn with_secrets(
     Ok(body)
 }
 
-/// Builds what is asked for, without asking anybody.
-fn try_out(new: &Config, thing: Thing, name: &str) -> Result<()> {
+/// Builds what is asked for in place of what there is now, without asking anybody.
+fn try_out((now, new): (&Config, &Config), thing: Thing, name: &str) -> Result<()> {
     let local = new.service.allow_local;
     match thing {
         Thing::Source => new.sources.get(name).map_or(Ok(()), |part| {
@@ -221,6 +226,7 @@ fn try_out(new: &Config, thing: Thing, name: &str) -> Result<()> {
             let same = |known: &&crate::config::Connection| known.id.as_str() == name;
             new.connections.values().find(same).map_or(Ok(()), |known| known.chosen().map(drop))
         }
+        Thing::Channel => channels::admit(now, new, name),
     }
 }
 

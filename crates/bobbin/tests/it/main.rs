@@ -16,6 +16,7 @@ mod kill;
 mod listener;
 mod locks;
 mod manners;
+mod notifying;
 mod people;
 mod plan;
 mod proxy;
