@@ -3,6 +3,7 @@
 //! It is a record of what happened and a cache of the state; the truth about rows and bookmarks
 //! is in the destination. A lost ledger costs history, never data.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -336,6 +337,36 @@ impl Ledger {
             unreadable: serde_json::from_str(&unreadable).map_err(damaged)?,
         };
         Ok(Some((found, slots::instant(&seen)?)))
+    }
+
+    /// How many migrations the ledger has.
+    pub fn version(&self) -> Result<u32> {
+        self.sqlite
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(|error| self.error("cannot read the ledger's version", error))
+    }
+
+    /// How many migrations this bobbin knows.
+    pub fn known_version() -> usize {
+        MIGRATIONS.len()
+    }
+
+    /// How many rows each of its tables has.
+    pub fn rows_by_table(&self) -> Result<BTreeMap<String, u64>> {
+        let failed = |error| self.error("cannot count the ledger's rows", error);
+        let tables: Vec<String> = self
+            .sqlite
+            .prepare(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+            )
+            .and_then(|mut all| all.query_map([], |row| row.get(0))?.collect())
+            .map_err(failed)?;
+        let count = |table: String| {
+            let sql = format!("SELECT count(*) FROM \"{table}\"");
+            let rows = self.sqlite.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
+            Ok((table, rows))
+        };
+        tables.into_iter().map(count).collect()
     }
 
     /// Whether a thing was ever given a number.

@@ -32,6 +32,7 @@ mod people;
 mod session;
 pub(crate) mod setup;
 mod streams;
+mod support;
 mod tokens;
 
 pub(crate) type Answer<T> = Result<T, Problem>;
@@ -132,6 +133,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route(&of("/stop"), post(stop))
         .route(&of("/slots"), get(slots))
         .route("/api/v1/apply", get(differences).post(apply))
+        .route("/api/v1/support", get(support::bundle))
         .route("/api/v1/keys", get(keys::keys).post(keys::create))
         .route("/api/v1/keys/{key}", axum::routing::patch(keys::change).delete(keys::delete))
         .route("/api/v1/users", get(people::users).post(people::create))

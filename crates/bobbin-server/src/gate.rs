@@ -166,7 +166,8 @@ const OPERATED: [&str; 8] =
     ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry", "/backfill", "/dismiss"];
 
 /// Beginnings of the addresses that only an administrator may so much as look at.
-const GOVERNED: [&str; 4] = ["/api/v1/keys", "/api/v1/users", "/api/v1/audit", "/api/v1/apply"];
+const GOVERNED: [&str; 5] =
+    ["/api/v1/keys", "/api/v1/users", "/api/v1/audit", "/api/v1/apply", "/api/v1/support"];
 
 /// Addresses of what is everybody's own.
 const OWN: [&str; 3] = ["/api/v1/session", "/api/v1/me", "/api/v1/me/password"];

@@ -278,6 +278,13 @@ pub trait Program: Send + Sync {
     /// Something was pushed into a connection and waits to be loaded.
     fn pushed(&self, connection: &ConnectionId);
 
+    /// What whoever helps has to know, as a compressed archive without secrets and records; with what it is
+    /// called.
+    ///
+    /// # Errors
+    /// When the archive cannot be written.
+    fn support(&self) -> Result<(String, Vec<u8>)>;
+
     /// How the file differs from what runs; with `make` what runs is made so.
     ///
     /// # Errors

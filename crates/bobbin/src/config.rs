@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bobbin_core::secret::Secret;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
 use bobbin_engine::ledger::Thing;
@@ -223,14 +224,7 @@ impl Config {
                 "what is extracted may wait to be loaded for at least a day, 30 unless the file says so",
             )));
         }
-        let hash_key = file.hash_key.map(|value| Part {
-            name: path.display().to_string(),
-            kind: String::new(),
-            labels: BTreeMap::new(),
-            settings: [("hash_key".to_owned(), value)].into_iter().collect(),
-            base: base.to_owned(),
-            by: Managed::File,
-        });
+        let hash_key = file.hash_key.map(|value| hash_key(&value, path, base));
         let mut broken = store.broken.clone();
         type Tables = BTreeMap<String, toml::Table>;
         let mut parts = |thing: Thing, written: Tables, stored: &Tables| {
@@ -319,6 +313,12 @@ impl Config {
         })
     }
 
+    /// The key of hashes, where there is one and it can be read.
+    pub(crate) fn hash_key(&self) -> Option<Secret> {
+        let value = self.file.hash_key.as_ref()?;
+        hash_key(value, &self.path, &self.base).secret(HASH_KEY).ok().flatten()
+    }
+
     /// How a connection was set up, in the words of the file, wherever that was.
     ///
     /// # Errors
@@ -372,6 +372,20 @@ impl Config {
                 .hint("add one: [connections.NAME] with source = \"…\" and destination = \"…\"")),
             None => Err(Error::config("which connection?").hint(hint)),
         }
+    }
+}
+
+/// The key of hashes, as one of a part's settings.
+const HASH_KEY: &str = "hash_key";
+
+fn hash_key(value: &toml::Value, path: &Path, base: &Path) -> Part {
+    Part {
+        name: path.display().to_string(),
+        kind: String::new(),
+        labels: BTreeMap::new(),
+        settings: [(HASH_KEY.to_owned(), value.clone())].into_iter().collect(),
+        base: base.to_owned(),
+        by: Managed::File,
     }
 }
 

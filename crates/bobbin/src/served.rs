@@ -8,6 +8,9 @@ mod cloning;
 mod pushes;
 mod setup;
 
+pub(crate) use channels::channels;
+pub(crate) use setup::parts;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -32,7 +35,7 @@ use serde_json::{Map, Value};
 use crate::config::{Config, Connection, Managed};
 use crate::job::Backfill;
 use crate::out::eprintln;
-use crate::{job, registry, time};
+use crate::{job, registry, support, time};
 
 /// Makes each job's tap and destination out of the file, as it was last applied.
 pub(crate) struct Served {
@@ -159,7 +162,7 @@ impl Program for Served {
     }
 
     fn channels(&self) -> Vec<Channel> {
-        channels::shown(&self.config())
+        channels::channels(&self.config())
     }
 
     fn written(&self, connection: &ConnectionId) -> Option<Map<String, Value>> {
@@ -221,6 +224,11 @@ impl Program for Served {
 
     fn pushed(&self, connection: &ConnectionId) {
         self.pushes.add(connection);
+    }
+
+    fn support(&self) -> Result<(String, Vec<u8>)> {
+        let now = time::now();
+        Ok((support::name(now), support::bundle(&self.config(), support::JOBS, now)?))
     }
 
     fn apply(&self, make: bool) -> Result<Compared> {

@@ -68,6 +68,11 @@ impl ChannelTable {
         self.to.as_deref().unwrap_or_default()
     }
 
+    /// Its URL.
+    pub(super) fn secret(&self) -> Option<Secret> {
+        self.url.as_deref().map(Secret::new)
+    }
+
     /// The host of its URL.
     pub(crate) fn host(&self) -> Option<String> {
         self.target(true).ok().map(|target| target.host().to_owned())

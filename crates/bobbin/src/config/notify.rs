@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bobbin_core::id::ConnectionId;
+use bobbin_core::secret::Secret;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
 use bobbin_notify::{Channel, Hook, Mail, MailTls, Means, Notifier, Target};
@@ -172,6 +173,18 @@ impl Telling {
     /// Those that were set up through the API.
     pub(crate) fn stored(&self, name: &str) -> Option<&ChannelTable> {
         self.stored.get(name)
+    }
+
+    /// The secrets of all of them that can be read.
+    pub(crate) fn secrets(&self, base: &Path) -> Vec<Secret> {
+        let channels = self.channels.iter().flat_map(|(name, table)| {
+            [(name, "url", table.url.as_ref()), (name, "password", table.password.as_ref())]
+        });
+        let hooks = self.hooks.iter().map(|(name, table)| (name, "url", Some(&table.url)));
+        let of_file = channels.chain(hooks).filter_map(|(name, key, value)| {
+            part(name, key, value?, base).secret(key).ok().flatten()
+        });
+        of_file.chain(self.stored.values().filter_map(ChannelTable::secret)).collect()
     }
 
     /// All of them, the file's first.

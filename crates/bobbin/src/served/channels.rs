@@ -14,7 +14,7 @@ const MOST_RECIPIENTS: usize = 10;
 const URL: &str = "url";
 
 /// All of them, without their secrets.
-pub(super) fn shown(config: &Config) -> Vec<Channel> {
+pub(crate) fn channels(config: &Config) -> Vec<Channel> {
     let all = config.telling.shown(&config.base).into_iter().map(|shown| {
         let key = (Thing::Channel, shown.name.to_owned());
         let written = config.store.written.get(&key).filter(|_| shown.by == Managed::Api);
@@ -62,7 +62,7 @@ pub(super) fn admit(now: &Config, new: &Config, name: &str) -> Result<()> {
         Err(Error::new(ErrorKind::Conflict, format!("there are {most} {what}"))
             .hint("remove one first"))
     };
-    let all = shown(new);
+    let all = channels(new);
     let others = || all.iter().filter(|other| other.name != name);
     match channel.kind() {
         ChannelKind::PostLoad => {

@@ -261,7 +261,7 @@ fn label(connection: &crate::config::Connection) -> String {
 }
 
 /// Sources or destinations, without their secrets.
-pub(super) fn parts(config: &Config, thing: Thing) -> Vec<Shown> {
+pub(crate) fn parts(config: &Config, thing: Thing) -> Vec<Shown> {
     let types = registry::types::types();
     let is_secret = |part: &Part, key: &str| {
         let mut of_kind = types.iter().filter(|known| known.side == thing.word());
