@@ -262,8 +262,17 @@ impl Program for Served {
             settings: now.differing_settings(&file),
         };
         if make {
+            // What goes by the file's other things and cannot any more.
+            let broken = file.broken.iter().filter(|(key, _)| !now.broken.contains_key(*key));
+            let broken: Vec<Error> = broken
+                .map(|((thing, name), reason)| {
+                    let what = format!("the {} `{name}` is left out", thing.word());
+                    Error::config(reason.clone()).wrap(what)
+                })
+                .collect();
             self.take_effect(&now, Arc::new(file))?;
             self.tell_with(notifier);
+            broken.iter().for_each(warn);
         }
         Ok(compared)
     }

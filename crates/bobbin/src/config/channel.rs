@@ -121,7 +121,14 @@ impl ChannelTable {
             Mail::check_address(address)?;
             return telling.mail_server().map(drop);
         }
-        self.target(telling.allow_local).map(drop)
+        let target = self.target(telling.allow_local)?;
+        if target.is_local() && !telling.allow_local {
+            let host = target.host();
+            return Err(Error::config("the URL leads to this machine or its networks")
+                .with("host", host)
+                .hint("allow_local = true in [service] of the file allows that"));
+        }
+        Ok(())
     }
 
     /// Whether the destination and the connections whose loads are told are there. Later they may go: then

@@ -9,7 +9,7 @@ use bobbin_engine::ledger::Thing;
 use bobbin_server::{Edit, Part as Shown};
 use serde_json::{Map, Value, json};
 
-use super::{Served, channels};
+use super::{Served, channels, warn};
 use crate::config::{Config, Managed, Part, Store, identity};
 use crate::{registry, time};
 
@@ -70,8 +70,15 @@ impl Served {
                 .hint("remove the connection first"));
             }
         }
-        let notifier = new.notifier()?;
-        notifier.begin()?;
+        let notifier = match new.notifier().and_then(|made| made.begin().map(|()| made)) {
+            Ok(notifier) => Some(notifier),
+            // It worked when it began: whoever changes something else need not know of a secret that is gone.
+            Err(error) if changed.iter().all(|(thing, _)| *thing != Thing::Channel) => {
+                warn(&error);
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let ledger = self.config().engine().ledger()?;
         let gone: Vec<ConnectionId> = changed
             .iter()
@@ -101,7 +108,9 @@ impl Served {
         // With the times that were kept.
         let kept = new.with_store(Store::read(&new.home)?)?;
         self.go_on_with(Arc::new(kept));
-        self.tell_with(notifier);
+        if let Some(notifier) = notifier {
+            self.tell_with(notifier);
+        }
         for connection in &gone {
             self.forget_inbox(connection);
         }

@@ -111,6 +111,9 @@ fn f93_people_are_told_by_stitchs_calls() {
     assert_eq!(channels["data"], json!([]));
     assert_eq!(channels["broken"].as_array().unwrap().len(), 9, "{channels}");
     assert!(channels["broken"][0]["reason"].as_str().unwrap().contains("mail server"));
+    let of = format!("{CHANNELS}/{}", channels["broken"][0]["name"].as_str().unwrap());
+    assert_eq!(serving.send("DELETE", &of, &json!({})).0, 204);
+    assert_eq!(serving.get(CHANNELS)["broken"].as_array().unwrap().len(), 8);
     serving.stop();
 }
 
@@ -321,6 +324,14 @@ fn f92_f95_channels_are_set_up_beside_those_of_the_file() {
     let serving = Serving::start(&desk);
     let (status, answer) = serving.send("POST", CHANNELS, &slack);
     assert!(status == 422 && answer["detail"].as_str().unwrap().contains("https://"), "{answer}");
+    for host in ["127.0.0.1", "localhost", "10.0.0.1", "[::1]", "169.254.169.254"] {
+        let wish =
+            json!({ "name": "x", "type": "slack", "url": format!("https://{host}/{CANARY}") });
+        let (status, answer) = serving.send("POST", CHANNELS, &wish);
+        let detail = answer["detail"].as_str().unwrap();
+        assert!(status == 422 && detail.contains("this machine or its networks"), "{answer}");
+        assert!(!detail.contains(CANARY));
+    }
     assert_eq!(serving.get(CHANNELS)["broken"][0]["name"], "other");
     serving.stop();
 }
