@@ -7,6 +7,7 @@
 //! Each noun is a trait with its rules; [`Ledger`] is all of them, and [`SqliteLedger`] keeps them
 //! in one file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bobbin_core::{Error, Result};
@@ -79,12 +80,31 @@ pub trait Ledger:
     /// Does all of `act` or, on an error, none of it; `what` could not be done then. Within another
     /// one it is a part of that.
     fn transact(&self, what: &str, act: &mut dyn FnMut() -> Result<()>) -> Result<()>;
+
+    /// How many migrations it has.
+    fn version(&self) -> Result<u32>;
+
+    /// How many rows each of its tables has.
+    fn rows_by_table(&self) -> Result<BTreeMap<String, u64>>;
 }
 
 impl Ledger for SqliteLedger {
     fn transact(&self, what: &str, act: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         self.atomically(what, act)
     }
+
+    fn version(&self) -> Result<u32> {
+        self.user_version()
+    }
+
+    fn rows_by_table(&self) -> Result<BTreeMap<String, u64>> {
+        self.count_rows()
+    }
+}
+
+/// How many migrations this bobbin knows.
+pub fn known_version() -> usize {
+    migrations::MIGRATIONS.len()
 }
 
 impl dyn Ledger + '_ {

@@ -55,6 +55,19 @@ impl Target {
         Ok(Self { url: Secret::new(url.reveal().trim()), host, agent, user_agent })
     }
 
+    /// Where it leads, as far as that may be shown.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether it says by itself that it leads to this machine or its networks. A name that leads there is
+    /// found out when it is looked up.
+    pub fn is_local(&self) -> bool {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse().is_ok_and(|address| !is_of_the_world(address))
+    }
+
     /// Posts an object.
     ///
     /// # Errors
@@ -167,6 +180,21 @@ fn is_v4_of_the_world(address: Ipv4Addr) -> bool {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_says_where_it_leads() {
+        for (url, local) in [
+            ("https://localhost/x", true),
+            ("https://127.0.0.1:8443/x", true),
+            ("https://[::1]/x", true),
+            ("https://10.0.0.1", true),
+            ("https://1.1.1.1/127.0.0.1", false),
+            ("https://localhost.example.com", false),
+        ] {
+            let target = Target::new(&Secret::new(url), false, "x").unwrap();
+            assert_eq!(target.is_local(), local, "{url}");
+        }
+    }
 
     #[test]
     fn addresses_of_this_machine_and_its_networks_are_told_from_others() {

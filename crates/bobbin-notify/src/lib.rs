@@ -67,6 +67,18 @@ impl Notifier {
         self.channels.is_empty() && self.hooks.is_empty()
     }
 
+    /// Has the hooks be told of every load from now on, also of those before the first [turn](Self::turn).
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn begin(&self) -> Result<()> {
+        if self.hooks.is_empty() {
+            return Ok(());
+        }
+        let ledger = self.engine.ledger()?;
+        self.hooks.iter().try_for_each(|hook| ledger.begin_hook(&hook.name))
+    }
+
     /// Tells what there is to tell now: channels first, so that no hook holds a notice up, and in a
     /// bounded time. What fails is tried again in a later turn. `failed` hears of what could not be told.
     pub fn turn(&self, clock: &dyn Clock, cancel: &Cancel, failed: &dyn Fn(&Error)) {

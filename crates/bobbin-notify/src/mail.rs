@@ -49,13 +49,6 @@ impl Mail {
         to: &[String],
     ) -> Result<Self> {
         let (host, port, tls) = server;
-        let address = |text: &str| -> Result<Mailbox> {
-            text.parse().map_err(|error| {
-                Error::config(format!("`{text}` is no mail address"))
-                    .hint("for example to = [\"data@example.com\"]")
-                    .caused_by(error)
-            })
-        };
         if to.is_empty() || to.len() > MOST_ADDRESSES {
             return Err(Error::config("a mail goes to one to ten addresses").with("to", to.len()));
         }
@@ -87,6 +80,14 @@ impl Mail {
             from: address(from)?,
             to: to.iter().map(|to| address(to)).collect::<Result<_>>()?,
         })
+    }
+
+    /// Whether a text is an address to which mails can be sent.
+    ///
+    /// # Errors
+    /// Of kind `Config` when it is none.
+    pub fn check_address(text: &str) -> Result<()> {
+        address(text).map(drop)
     }
 
     /// Sends one mail to everyone.
@@ -121,6 +122,14 @@ impl Mail {
             .with("answer", why)
             .hint("check user, password and the addresses")
     }
+}
+
+fn address(text: &str) -> Result<Mailbox> {
+    text.parse().map_err(|error| {
+        Error::config(format!("`{text}` is no mail address"))
+            .hint("for example to = [\"data@example.com\"]")
+            .caused_by(error)
+    })
 }
 
 fn is_this_machine(host: &str) -> bool {

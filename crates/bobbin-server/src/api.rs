@@ -23,6 +23,7 @@ use crate::problem::Problem;
 use crate::{Api, Described};
 
 mod acts;
+pub(crate) mod channels;
 pub(crate) mod data;
 mod docs;
 mod keys;
@@ -32,6 +33,7 @@ pub(crate) mod people;
 pub(crate) mod session;
 pub(crate) mod setup;
 mod streams;
+mod support;
 mod tokens;
 
 pub(crate) type Answer<T> = Result<T, Problem>;
@@ -95,6 +97,14 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
             "/api/v1/destinations/{name}/check",
             get(setup::destination_check).post(setup::check_destination),
         )
+        .route("/api/v1/channels", get(channels::channels).post(channels::make))
+        .route(
+            "/api/v1/channels/{name}",
+            get(channels::channel)
+                .put(channels::change)
+                .patch(channels::enable)
+                .delete(channels::remove),
+        )
         .route("/api/v1/connections", get(connections).post(setup::make_connection))
         .route(
             &of(""),
@@ -104,6 +114,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
                 .delete(setup::remove_connection),
         )
         .route(&of("/definition"), get(setup::definition))
+        .route(&of("/clone"), post(setup::clone_connection))
         .route("/api/v1/events", get(crate::events::events))
         .route(&of("/summary"), get(acts::summary))
         .route(&of("/reset"), post(acts::reset))
@@ -125,6 +136,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route(&of("/stop"), post(stop))
         .route(&of("/slots"), get(slots))
         .route("/api/v1/apply", get(differences).post(apply))
+        .route("/api/v1/support", get(support::bundle))
         .route("/api/v1/keys", get(keys::keys).post(keys::create))
         .route("/api/v1/keys/{key}", axum::routing::patch(keys::change).delete(keys::delete))
         .route("/api/v1/users", get(people::users).post(people::create))
@@ -167,7 +179,7 @@ async fn ready(State(api): State<Arc<Api>>) -> Answer<Json<Value>> {
 
 /// A connection and what it does now.
 #[derive(Serialize)]
-struct Connection {
+pub(crate) struct Connection {
     id: ConnectionId,
     #[serde(flatten)]
     described: Described,

@@ -1,4 +1,4 @@
-//! Stitch's Connect API (`/v4`): automation written for it needs another host and token
+//! Stitch's Connect API (`/v4`, `/notifications`): automation written for it needs another host and token
 //! (`stitch-behaviour.md` 1.4, 1.5, 2.4, 5.6, 6.2, 6.4, 9.4, 9.5).
 //!
 //! A *source* is what Stitch calls a connection with its source. What is managed by the file is told like
@@ -8,6 +8,7 @@
 mod destinations;
 mod forms;
 mod jobs;
+mod notifications;
 mod sources;
 mod streams;
 mod tokens;
@@ -25,6 +26,11 @@ use serde_json::{Map, Value, json};
 use crate::api::Answer;
 use crate::problem::Problem;
 use crate::{Api, Described, Managed, Part, Type};
+
+pub(crate) use sources::taken;
+
+/// What addresses begin with that answer in Stitch's form.
+pub(crate) const ROOTS: [&str; 2] = ["/v4/", "/notifications/"];
 
 /// The number of the one account there is.
 const CLIENT: i64 = 1;
@@ -65,6 +71,22 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/v4/{client}/extractions", get(jobs::extractions))
         .route("/v4/{client}/extractions/{job_name}", get(jobs::extraction))
         .route("/v4/{client}/loads", get(jobs::loads))
+        .route(
+            "/notifications/public/v1/api/custom-emails",
+            get(notifications::emails).post(notifications::add_email),
+        )
+        .route(
+            "/notifications/public/v1/api/custom-emails/{id}",
+            put(notifications::change_email).delete(notifications::remove_email),
+        )
+        .route(
+            "/notifications/public/v1/api/hooks",
+            get(notifications::hooks).post(notifications::add_hook),
+        )
+        .route(
+            "/notifications/public/v1/api/hooks/{id}",
+            put(notifications::change_hook).delete(notifications::remove_hook),
+        )
 }
 
 /// A connection with what there is to say of it.
@@ -247,8 +269,11 @@ fn second(at: Timestamp) -> String {
     format!("{at:.0}")
 }
 
+/// Bytes of what people call something.
+pub(crate) const MOST_DISPLAY_NAME: usize = 200;
+
 /// A name out of what people call something, that nothing else has.
-fn slug(text: &str, taken: impl Fn(&str) -> Answer<bool>) -> Answer<Option<String>> {
+pub(crate) fn slug(text: &str, taken: impl Fn(&str) -> Answer<bool>) -> Answer<Option<String>> {
     let mut base: String = text
         .to_lowercase()
         .chars()

@@ -16,12 +16,12 @@ use crate::Api;
 use crate::api::Answer;
 use crate::audit::Asked;
 use crate::guests::Peer;
-use crate::import;
 use crate::pages::{self, Visit};
 use crate::people::Tries;
 use crate::problem::Problem;
 use crate::replay::{self, Running};
 use crate::who::{CSRF, Who, bearer, same};
+use crate::{connect, import};
 
 /// What the gate knows.
 #[derive(Clone)]
@@ -144,7 +144,7 @@ async fn in_form(response: Response, path: &str, visit: Visit) -> Response {
         return response;
     }
     let formed = |problem: Problem| match path {
-        path if path.starts_with("/v4/") => problem.for_stitch(),
+        path if connect::ROOTS.iter().any(|root| path.starts_with(root)) => problem.for_stitch(),
         path if path.starts_with(import::ROOT) => problem.for_import(),
         path if pages::is_page(path) => pages::problem(&problem, visit),
         _ => problem.into_response(),
@@ -172,11 +172,12 @@ const OPERATED: [&str; 9] =
     ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry", "/backfill", "/dismiss", "/pause"];
 
 /// Beginnings of the addresses that only an administrator may so much as look at.
-const GOVERNED: [&str; 8] = [
+const GOVERNED: [&str; 9] = [
     "/api/v1/keys",
     "/api/v1/users",
     "/api/v1/audit",
     "/api/v1/apply",
+    "/api/v1/support",
     "/keys",
     "/users",
     "/audit",
@@ -422,6 +423,8 @@ mod tests {
             ("PUT", "/api/v1/destinations/check", Administrator),
             ("PUT", "/api/v1/connections/dismiss", Administrator),
             ("PATCH", "/api/v1/users/anna", Administrator),
+            ("PATCH", "/api/v1/channels/team", Operator),
+            ("POST", "/api/v1/channels", Administrator),
             ("GET", "/api/v1/audit", Administrator),
         ] {
             let method = Method::try_from(method).unwrap();

@@ -95,6 +95,30 @@ pub struct Part {
     pub changed_at: Option<Timestamp>,
 }
 
+/// Somebody who is told of notices, or a program that is told of loads, without its secrets.
+#[derive(Clone, Debug, Serialize)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// `email`, `slack` or `webhook`, which are told of notices, or `post_load`, which is told of loads.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Where it can be changed.
+    pub managed_by: Managed,
+    /// Since when nobody is told by it; none while somebody is.
+    pub disabled_at: Option<Timestamp>,
+    /// The host of its URL or its mail server.
+    pub host: Option<String>,
+    /// Its settings but for secrets.
+    pub settings: Map<String, Value>,
+    /// The names of the secrets it has.
+    pub secrets: Vec<&'static str>,
+    /// Since when there is it, if it was set up through this API.
+    pub made_at: Option<Timestamp>,
+    /// When it was last changed, likewise.
+    pub changed_at: Option<Timestamp>,
+}
+
 /// A type of sources or destinations, and what one of it needs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Type {
@@ -152,6 +176,23 @@ impl fmt::Debug for Edit {
     }
 }
 
+/// A wish for another connection that is as one there is (F-10).
+#[derive(Clone, Debug)]
+pub struct CloneOf {
+    /// The one there is.
+    pub connection: ConnectionId,
+    /// The identity of the other one.
+    pub name: String,
+    /// What people call that.
+    pub display_name: String,
+    /// The schema of its tables; its identity unless given.
+    pub schema: Option<String>,
+    /// The name of its destination; the same one unless given.
+    pub destination: Option<String>,
+    /// Whether the same tables and fields are chosen; none are otherwise.
+    pub keep_selection: bool,
+}
+
 /// What of the running program the API cannot know by itself.
 pub trait Program: Send + Sync {
     /// The connections as they are now.
@@ -162,6 +203,9 @@ pub trait Program: Send + Sync {
 
     /// The sources or the destinations.
     fn parts(&self, thing: Thing) -> Vec<Part>;
+
+    /// Who is told of notices and of loads.
+    fn channels(&self) -> Vec<Channel>;
 
     /// A connection that was set up through the API, in the words in which it was; none for another.
     fn written(&self, connection: &ConnectionId) -> Option<Map<String, Value>>;
@@ -175,6 +219,14 @@ pub trait Program: Send + Sync {
     /// Of kind `Config` when something is wrong with them, `Conflict` when the file has them or others need
     /// them, `NotFound` when what is to be removed is not there.
     fn change(&self, edits: &[Edit]) -> Result<()>;
+
+    /// Makes another connection that is as one there is, wherever that was set up: of the same source, paused,
+    /// with nothing read yet (`stitch-behaviour.md` 10.4).
+    ///
+    /// # Errors
+    /// Of kind `NotFound` when there is no such connection, `Conflict` when a name or the schema is taken or
+    /// nothing is chosen that could be kept, `Config` when something is wrong with it or its records are pushed.
+    fn clone_connection(&self, wish: &CloneOf) -> Result<()>;
 
     /// What can be set up.
     fn types(&self) -> Vec<Type>;
@@ -233,6 +285,13 @@ pub trait Program: Send + Sync {
 
     /// Something was pushed into a connection and waits to be loaded.
     fn pushed(&self, connection: &ConnectionId);
+
+    /// What whoever helps has to know, as a compressed archive without secrets and records; with what it is
+    /// called.
+    ///
+    /// # Errors
+    /// When the archive cannot be written.
+    fn support(&self) -> Result<(String, Vec<u8>)>;
 
     /// How the file differs from what runs; with `make` what runs is made so.
     ///

@@ -22,6 +22,7 @@ mod schedule;
 mod serve;
 mod simulate;
 mod status;
+mod support;
 mod target;
 mod token;
 mod user;
@@ -137,6 +138,8 @@ enum Verb {
     Rejected(rejected::Rejected),
     /// Ask the destination in SQL, read-only
     Query(query::Query),
+    /// Write a file for whoever helps: versions, settings, jobs and logs, without secrets and records
+    Support(support::Support),
     /// Start a simulated Kustomer to try things on
     Simulate(simulate::Simulate),
     /// Load Singer messages from standard input; print states once their records are durable
@@ -172,6 +175,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<u8> {
         Verb::Reset(verb) => verb.run(&session),
         Verb::Rejected(verb) => verb.run(&session),
         Verb::Query(verb) => verb.run(&session),
+        Verb::Support(verb) => verb.run(&session),
         Verb::Simulate(verb) => verb.run(&session),
         Verb::Target(verb) => Ok(verb.run(&session)),
         Verb::Completions(verb) => verb.run(),

@@ -3,22 +3,27 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bobbin_core::secret::Secret;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
 use bobbin_engine::ledger::Thing;
 use bobbin_notify::Notifier;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::job::END_DATE;
 
+mod channel;
 mod chosen;
 mod connection;
 mod notify;
 mod part;
 mod store;
 
+pub(crate) use channel::ChannelKind;
 pub(crate) use connection::{Connection, identity, schema_name};
 use connection::{ConnectionTable, Resolver};
+pub(crate) use notify::MOST_HOOKS;
 pub(crate) use part::Part;
 pub(crate) use store::Store;
 
@@ -112,9 +117,9 @@ pub(crate) struct Config {
     /// What was set up through the API, as given.
     pub(crate) store: Store,
     /// Who is told of notices and loads.
-    telling: notify::Telling,
+    pub(crate) telling: notify::Telling,
     /// Directory that relative paths start from.
-    base: PathBuf,
+    pub(crate) base: PathBuf,
     /// The file as it was read.
     file: File,
 }
@@ -219,14 +224,7 @@ impl Config {
                 "what is extracted may wait to be loaded for at least a day, 30 unless the file says so",
             )));
         }
-        let hash_key = file.hash_key.map(|value| Part {
-            name: path.display().to_string(),
-            kind: String::new(),
-            labels: BTreeMap::new(),
-            settings: [("hash_key".to_owned(), value)].into_iter().collect(),
-            base: base.to_owned(),
-            by: Managed::File,
-        });
+        let hash_key = file.hash_key.map(|value| hash_key(&value, path, base));
         let mut broken = store.broken.clone();
         type Tables = BTreeMap<String, toml::Table>;
         let mut parts = |thing: Thing, written: Tables, stored: &Tables| {
@@ -280,6 +278,23 @@ impl Config {
             }
         }
         let connections = resolver.connections;
+        let mut telling = notify::Telling {
+            channels: file.notify,
+            hooks: file.hooks,
+            stored: BTreeMap::new(),
+            allow_local: file.service.allow_local,
+        };
+        for (name, table) in &store.channels {
+            let fit = if telling.is_of_file(name) {
+                Err(taken(Thing::Channel, name))
+            } else {
+                table.check(&telling).map_err(|error| error.report())
+            };
+            match fit {
+                Ok(()) => drop(telling.stored.insert(name.clone(), table.clone())),
+                Err(reason) => drop(broken.insert((Thing::Channel, name.clone()), reason)),
+            }
+        }
         Ok(Self {
             path: path.to_owned(),
             home,
@@ -292,10 +307,35 @@ impl Config {
             broken,
             service: file.service,
             store,
-            telling: notify::Telling { channels: file.notify, hooks: file.hooks },
+            telling,
             base: base.to_owned(),
             file: kept,
         })
+    }
+
+    /// The key of hashes, where there is one and it can be read.
+    pub(crate) fn hash_key(&self) -> Option<Secret> {
+        let value = self.file.hash_key.as_ref()?;
+        hash_key(value, &self.path, &self.base).secret(HASH_KEY).ok().flatten()
+    }
+
+    /// How a connection was set up, in the words of the file, wherever that was.
+    ///
+    /// # Errors
+    /// Of kind `Bug` when it was not.
+    pub(crate) fn definition(&self, connection: &Connection) -> Result<Map<String, Value>> {
+        let name = &connection.name;
+        let body = match connection.by {
+            Managed::Api => {
+                let written = self.store.written.get(&(Thing::Connection, name.clone()));
+                written.map(|written| written.body.clone())
+            }
+            Managed::File => {
+                let table = self.file.connections.get(name).map(serde_json::to_value);
+                table.and_then(|value| value.ok()?.as_object().cloned())
+            }
+        };
+        body.ok_or_else(|| Error::bug(format!("the connection `{name}` was set up nowhere")))
     }
 
     /// Which of the settings for all connections are others in `new`.
@@ -332,6 +372,20 @@ impl Config {
                 .hint("add one: [connections.NAME] with source = \"…\" and destination = \"…\"")),
             None => Err(Error::config("which connection?").hint(hint)),
         }
+    }
+}
+
+/// The key of hashes, as one of a part's settings.
+const HASH_KEY: &str = "hash_key";
+
+fn hash_key(value: &toml::Value, path: &Path, base: &Path) -> Part {
+    Part {
+        name: path.display().to_string(),
+        kind: String::new(),
+        labels: BTreeMap::new(),
+        settings: [(HASH_KEY.to_owned(), value.clone())].into_iter().collect(),
+        base: base.to_owned(),
+        by: Managed::File,
     }
 }
 

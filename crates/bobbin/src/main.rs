@@ -15,6 +15,7 @@ mod progress;
 mod registry;
 mod remote;
 mod served;
+mod support;
 mod time;
 mod verify;
 

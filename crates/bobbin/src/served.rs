@@ -2,9 +2,14 @@
 //! that differs from the file now.
 
 mod acts;
+mod channels;
 mod checks;
+mod cloning;
 mod pushes;
 mod setup;
+
+pub(crate) use channels::channels;
+pub(crate) use setup::parts;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,14 +27,16 @@ use bobbin_engine::service::{Control, Runner, Scheduled};
 use bobbin_engine::{Retried, RunReport};
 use bobbin_import::inbox::Inbox;
 use bobbin_notify::Notifier;
-use bobbin_server::{Change, Compared, Described, Difference, Edit, Part, Program, Type};
+use bobbin_server::{
+    Change, Channel, CloneOf, Compared, Described, Difference, Edit, Part, Program, Type,
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Connection, Managed};
 use crate::job::Backfill;
 use crate::out::eprintln;
-use crate::{job, registry, time};
+use crate::{job, registry, support, time};
 
 /// Makes each job's tap and destination out of the file, as it was last applied.
 pub(crate) struct Served {
@@ -75,7 +82,7 @@ impl Served {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Tells whom that file names.
+    /// Tells whom that file names, and who was set up through the API.
     pub(crate) fn notifier(&self) -> Arc<Notifier> {
         Arc::clone(&self.notifier.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -155,6 +162,10 @@ impl Program for Served {
         setup::parts(&self.config(), thing)
     }
 
+    fn channels(&self) -> Vec<Channel> {
+        channels::channels(&self.config())
+    }
+
     fn written(&self, connection: &ConnectionId) -> Option<Map<String, Value>> {
         let key = (Thing::Connection, connection.to_string());
         self.config().store.written.get(&key).map(|written| written.body.clone())
@@ -167,7 +178,11 @@ impl Program for Served {
     }
 
     fn change(&self, edits: &[Edit]) -> Result<()> {
-        self.set_up(edits)
+        self.set_up(edits, None)
+    }
+
+    fn clone_connection(&self, wish: &CloneOf) -> Result<()> {
+        self.make_clone(wish)
     }
 
     fn types(&self) -> Vec<Type> {
@@ -222,6 +237,11 @@ impl Program for Served {
         self.pushes.add(connection);
     }
 
+    fn support(&self) -> Result<(String, Vec<u8>)> {
+        let now = time::now();
+        Ok((support::name(now), support::bundle(&self.config(), support::JOBS, now)?))
+    }
+
     fn apply(&self, make: bool) -> Result<Compared> {
         let _one = self.one_at_a_time();
         let now = self.config();
@@ -253,14 +273,27 @@ impl Program for Served {
             settings: now.differing_settings(&file),
         };
         if make {
+            // What goes by the file's other things and cannot any more.
+            let broken = file.broken.iter().filter(|(key, _)| !now.broken.contains_key(*key));
+            let broken: Vec<Error> = broken
+                .map(|((thing, name), reason)| {
+                    let what = format!("the {} `{name}` is left out", thing.word());
+                    Error::config(reason.clone()).wrap(what)
+                })
+                .collect();
             self.take_effect(&now, Arc::new(file))?;
-            *self.notifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(notifier);
+            self.tell_with(notifier);
+            broken.iter().for_each(warn);
         }
         Ok(compared)
     }
 }
 
 impl Served {
+    fn tell_with(&self, notifier: Notifier) {
+        *self.notifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(notifier);
+    }
+
     fn go_on_with(&self, config: Arc<Config>) {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
@@ -268,13 +301,14 @@ impl Served {
     /// Goes on with `new` in place of `now`. What runs is left alone.
     fn take_effect(&self, now: &Config, new: Arc<Config>) -> Result<()> {
         let (mut declared, mut withdrawn, mut first) = (Vec::new(), Vec::new(), Vec::new());
+        let ledger = new.engine().ledger()?;
         for difference in differences(now, &new) {
             let name = &difference.connection;
             let before = now.connections.get(name);
             if let Some(connection) = new.connections.get(name) {
                 declared.push(scheduled(connection));
                 let chosen = connection.configured && before.is_some_and(|known| !known.configured);
-                if chosen && !connection.schedule.paused {
+                if chosen && !connection.schedule.paused && !ledger.is_paused(&connection.id)? {
                     first.push(connection.id.clone());
                 }
                 continue;

@@ -25,6 +25,9 @@ pub trait Hooks {
         now: Timestamp,
     ) -> Result<Vec<(i64, ConnectionId, Load)>>;
 
+    /// Begins to tell a hook of loads, of those from now on; one that is told already goes on.
+    fn begin_hook(&self, hook: &str) -> Result<()>;
+
     /// Writes down that a hook was sent a load, or that it was given up: it never comes again.
     fn sent(&self, hook: &str, load: i64) -> Result<()>;
 
@@ -52,14 +55,7 @@ impl Hooks for SqliteLedger {
         now: Timestamp,
     ) -> Result<Vec<(i64, ConnectionId, Load)>> {
         let failed = |error| self.error("cannot read the loads for a hook", error);
-        // The greatest number ever given, also where the loads themselves are forgotten.
-        self.sqlite
-            .execute(
-                "INSERT OR IGNORE INTO hooks (hook, sent)
-                 VALUES (?1, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'loads'), 0))",
-                params![hook],
-            )
-            .map_err(failed)?;
+        self.begin_hook(hook)?;
         let mut statement = self
             .sqlite
             .prepare(&format!(
@@ -81,6 +77,18 @@ impl Hooks for SqliteLedger {
             Ok((id, connection.into(), stored.load()?))
         })
         .collect()
+    }
+
+    fn begin_hook(&self, hook: &str) -> Result<()> {
+        // The greatest number ever given, also where the loads themselves are forgotten.
+        self.sqlite
+            .execute(
+                "INSERT OR IGNORE INTO hooks (hook, sent)
+                 VALUES (?1, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'loads'), 0))",
+                params![hook],
+            )
+            .map_err(|error| self.error("cannot begin to tell a hook", error))?;
+        Ok(())
     }
 
     fn sent(&self, hook: &str, load: i64) -> Result<()> {

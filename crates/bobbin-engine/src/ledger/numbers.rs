@@ -11,6 +11,9 @@ pub trait Numbers {
     /// The number of a thing, for whoever knows things by numbers, and since when it has it. It is given
     /// at first sight and stays.
     fn number(&self, kind: &str, name: &str, now: Timestamp) -> Result<(i64, Timestamp)>;
+
+    /// Whether a thing was ever given a number.
+    fn has_number(&self, kind: &str, name: &str) -> Result<bool>;
 }
 
 impl Numbers for SqliteLedger {
@@ -39,5 +42,15 @@ impl Numbers for SqliteLedger {
             }
         };
         Ok((found.0, slots::instant(&found.1)?))
+    }
+
+    fn has_number(&self, kind: &str, name: &str) -> Result<bool> {
+        self.sqlite
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM numbers WHERE kind = ?1 AND name = ?2)",
+                params![kind, name],
+                |row| row.get(0),
+            )
+            .map_err(|error| self.error("cannot look for a number", error))
     }
 }

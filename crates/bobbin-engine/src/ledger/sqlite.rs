@@ -1,5 +1,6 @@
 //! The ledger in one SQLite file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,6 +41,29 @@ impl SqliteLedger {
             transaction.commit().map_err(failed)?;
         }
         Ok(Self { sqlite })
+    }
+
+    pub(super) fn user_version(&self) -> Result<u32> {
+        self.sqlite
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(|error| self.error("cannot read the ledger's version", error))
+    }
+
+    pub(super) fn count_rows(&self) -> Result<BTreeMap<String, u64>> {
+        let failed = |error| self.error("cannot count the ledger's rows", error);
+        let tables: Vec<String> = self
+            .sqlite
+            .prepare(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+            )
+            .and_then(|mut all| all.query_map([], |row| row.get(0))?.collect())
+            .map_err(failed)?;
+        let count = |table: String| {
+            let sql = format!("SELECT count(*) FROM \"{table}\"");
+            let rows = self.sqlite.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
+            Ok((table, rows))
+        };
+        tables.into_iter().map(count).collect()
     }
 
     /// Does all of `act` or, on an error, none of it; `what` could not be done then. Within another one it is

@@ -1,4 +1,4 @@
-//! What was set up through the API: sources, destinations and connections, sealed (F-103).
+//! What was set up through the API: sources, destinations, connections and whoever is told, sealed (F-103).
 //!
 //! The ledger does not know what is in them: the program that serves them does, and it has the key
 //! ([`crate::vault`]).
@@ -20,6 +20,8 @@ pub enum Thing {
     Destination,
     /// A connection of the two.
     Connection,
+    /// Somebody who is told of notices, or a program that is told of loads.
+    Channel,
 }
 
 impl Thing {
@@ -29,11 +31,12 @@ impl Thing {
             Self::Source => "source",
             Self::Destination => "destination",
             Self::Connection => "connection",
+            Self::Channel => "channel",
         }
     }
 
     fn of(word: &str) -> Result<Self> {
-        [Self::Source, Self::Destination, Self::Connection]
+        [Self::Source, Self::Destination, Self::Connection, Self::Channel]
             .into_iter()
             .find(|thing| thing.word() == word)
             .ok_or_else(|| {

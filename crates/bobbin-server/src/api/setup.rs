@@ -9,13 +9,15 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use bobbin_core::id::ConnectionId;
 use bobbin_engine::ledger::{Checked, Side, Thing};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Given, asked, given, known};
+use super::{Answer, Connection, Given, asked, given, known};
+use crate::connect::{MOST_DISPLAY_NAME, slug, taken};
 use crate::problem::Problem;
-use crate::{Api, Edit, Part};
+use crate::{Api, CloneOf, Edit, Part};
 
-type Body = Given<Json<Map<String, Value>>, JsonRejection>;
+pub(super) type Body = Given<Json<Map<String, Value>>, JsonRejection>;
 
 /// What can be set up, and what each needs.
 pub(super) async fn types(State(api): State<Arc<Api>>) -> Json<Value> {
@@ -147,6 +149,51 @@ pub(super) async fn change_connection(
     definition(State(api), Path(name)).await
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CloneWish {
+    display_name: String,
+    schema: Option<String>,
+    destination: Option<String>,
+    #[serde(default = "yes")]
+    keep_selection: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Another connection that is as one there is (F-10).
+pub(super) async fn clone_connection(
+    State(api): State<Arc<Api>>,
+    Path(connection): Path<String>,
+    body: Given<Json<CloneWish>, JsonRejection>,
+) -> Answer<(StatusCode, Json<Connection>)> {
+    let Json(wish) = given(body)?;
+    let made = asked(Arc::clone(&api), move |api| {
+        let connection = known(api, &connection)?;
+        let display_name = wish.display_name.trim().to_owned();
+        let wrong = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+        if display_name.is_empty() || display_name.len() > MOST_DISPLAY_NAME {
+            return Err(wrong("`display_name` is a text of 1 to 200 bytes"));
+        }
+        let ledger = api.engine.ledger()?;
+        let name = slug(&display_name, |name| taken(api, &*ledger, name))?
+            .ok_or_else(|| wrong("`display_name` has no letter or digit"))?;
+        api.program.clone_connection(&CloneOf {
+            connection,
+            name: name.clone(),
+            display_name,
+            schema: wish.schema,
+            destination: wish.destination,
+            keep_selection: wish.keep_selection,
+        })?;
+        Ok(name)
+    });
+    let made = super::connection(State(api), Path(made.await?)).await?;
+    Ok((StatusCode::CREATED, made))
+}
+
 /// How a connection was set up, in the words of the file; what the file has is read there.
 pub(super) async fn definition(
     State(api): State<Arc<Api>>,
@@ -216,7 +263,7 @@ fn told(check: Option<&Checked>) -> Value {
 }
 
 /// A body with the name that is in it.
-fn named(body: Body, thing: Thing) -> Answer<(String, Map<String, Value>)> {
+pub(super) fn named(body: Body, thing: Thing) -> Answer<(String, Map<String, Value>)> {
     let Json(mut body) = given(body)?;
     let Some(Value::String(name)) = body.remove("name") else {
         let detail = format!("the {} has no `name`, or it is no text", thing.word());

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::sources::{Body, properties, put};
-use super::{CLIENT, Source, forms, is_of_file, kind_of, second, slug};
+use super::{CLIENT, MOST_DISPLAY_NAME, Source, forms, is_of_file, kind_of, second, slug};
 use crate::api::{Answer, asked};
 use crate::problem::Problem;
 use crate::{Api, Edit, Part, Type};
@@ -126,7 +126,7 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
         let known = api.program.parts(Thing::Destination);
         let taken = |name: &str| Ok(known.iter().any(|part| part.name == name));
         let id = slug(name, taken)?
-            .filter(|_| name.len() <= 200)
+            .filter(|_| name.len() <= MOST_DISPLAY_NAME)
             .ok_or_else(|| Problem::refused("InvalidName", "`name` has no letter or digit"))?;
         let mut settings = forms::destination(&properties(&body)?, &of)?;
         settings.insert("type".to_owned(), of.name.into());
@@ -178,7 +178,10 @@ pub(super) async fn change(
         settings.extend(forms::destination(&properties(&body)?, &of)?);
         settings.insert("type".to_owned(), of.name.into());
         if let Some(name) = body.get("name") {
-            let name = name.as_str().map(str::trim).filter(|name| (1..=200).contains(&name.len()));
+            let name = name
+                .as_str()
+                .map(str::trim)
+                .filter(|name| (1..=MOST_DISPLAY_NAME).contains(&name.len()));
             let name = name.ok_or_else(|| {
                 Problem::refused("InvalidName", "`name` is a text of 1 to 200 bytes")
             })?;

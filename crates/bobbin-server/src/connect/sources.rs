@@ -12,7 +12,10 @@ use serde_json::{Map, Value, json};
 
 use super::forms::Form;
 use super::jobs::{Statuses, job_name};
-use super::{PLATFORM, Source, card, destinations, forms, is_of_file, kind_of, removed, slug};
+use super::{
+    MOST_DISPLAY_NAME, PLATFORM, Source, card, destinations, forms, is_of_file, kind_of, removed,
+    slug,
+};
 use crate::api::{Answer, Given, asked, setup};
 use crate::problem::Problem;
 use crate::{Api, Edit, Type};
@@ -87,7 +90,7 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
         let ledger = api.engine.ledger()?;
         let wrong = |what: &str| Problem::refused("InvalidDisplayName", what);
         let name = body.get("display_name").and_then(Value::as_str).map_or("", str::trim);
-        if name.is_empty() || name.len() > 200 {
+        if name.is_empty() || name.len() > MOST_DISPLAY_NAME {
             return Err(wrong("`display_name` is a text of 1 to 200 bytes"));
         }
         let mut others = api.program.connections().into_values();
@@ -166,8 +169,10 @@ fn rewrite(
 ) -> Answer<()> {
     let mut connection = found.written(api)?;
     if let Some(name) = body.get("display_name") {
-        let name =
-            name.as_str().map(str::trim).filter(|name| !name.is_empty() && name.len() <= 200);
+        let name = name
+            .as_str()
+            .map(str::trim)
+            .filter(|name| !name.is_empty() && name.len() <= MOST_DISPLAY_NAME);
         let wrong = |what: &str| Problem::refused("InvalidDisplayName", what);
         let name = name.ok_or_else(|| wrong("`display_name` is a text of 1 to 200 bytes"))?;
         let mut others = api.program.connections().into_iter();
@@ -346,7 +351,11 @@ pub(super) fn put(thing: Thing, name: &str, body: Map<String, Value>, new: bool)
 }
 
 /// The name of a destination by its number; the only one there is, where none is given.
-fn destination(api: &Api, ledger: &dyn Ledger, number: Option<&Value>) -> Answer<String> {
+pub(super) fn destination(
+    api: &Api,
+    ledger: &dyn Ledger,
+    number: Option<&Value>,
+) -> Answer<String> {
     let wrong = |what: String| Problem::refused("InvalidProperties", what);
     let all = destinations::numbered(api, ledger)?;
     let number = match number {
@@ -370,7 +379,7 @@ fn destination(api: &Api, ledger: &dyn Ledger, number: Option<&Value>) -> Answer
 }
 
 /// Whether anything is, or was, called that.
-fn taken(api: &Api, ledger: &dyn Ledger, name: &str) -> Answer<bool> {
+pub(crate) fn taken(api: &Api, ledger: &dyn Ledger, name: &str) -> Answer<bool> {
     let is_part = |thing| api.program.parts(thing).iter().any(|part| part.name == name);
     let id = ConnectionId::from(name);
     let connections = api.program.connections();

@@ -18,7 +18,7 @@ use crate::{exit, print};
     "  bobbin notices --all                 also those that are over\n",
     "  bobbin notices --dismiss 12          nobody is told of it until it is over and comes again\n",
     "\n",
-    "Who is told stands in the file: [notify.NAME].",
+    "Who is told stands in the file, [notify.NAME], or is set up through the API, /api/v1/channels.",
 ))]
 pub(super) struct Notices {
     /// Also those that are over or dismissed

@@ -9,7 +9,7 @@ use bobbin_core::selection::Selection;
 use bobbin_core::{Error, Result};
 use bobbin_engine::timetable::{Missed, Overlap};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Managed, Part, chosen, list};
 
@@ -17,13 +17,16 @@ use super::{Managed, Part, chosen, list};
 const LIMIT_HOURS: u32 = 24;
 
 /// `[connections.NAME]`, word for word.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConnectionTable {
     pub(super) source: String,
     pub(super) destination: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tables: Option<Vec<String>>,
     #[serde(default)]
     pub(super) exclude: Vec<String>,
@@ -38,12 +41,16 @@ pub(super) struct ConnectionTable {
 }
 
 /// `[connections.NAME.schedule]`, word for word.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct ScheduleTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
     frequency_minutes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     anchor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cron: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     time_zone: Option<String>,
     #[serde(default)]
     overlap: Overlap,
@@ -51,7 +58,9 @@ struct ScheduleTable {
     missed: Missed,
     #[serde(default)]
     paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit_hours: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     stale_hours: Option<u32>,
     #[serde(default)]
     watch_rows: bool,

@@ -1,19 +1,30 @@
-//! `[notify.NAME]` and `[hooks.NAME]`: who is told of notices and of loads.
+//! `[notify.NAME]` and `[hooks.NAME]`: who is told of notices and of loads; with them those that were set up
+//! through the API.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use bobbin_core::id::ConnectionId;
+use bobbin_core::secret::Secret;
 use bobbin_core::{Error, Result};
 use bobbin_engine::Engine;
 use bobbin_notify::{Channel, Hook, Mail, MailTls, Means, Notifier, Target};
+use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
+use super::channel::ChannelTable;
 use super::{Connection, Managed, Part, list};
 
-/// The most hooks a file may have (`stitch-behaviour.md` 9.3).
-const MOST_HOOKS: usize = 10;
+/// The most hooks there may be (`stitch-behaviour.md` 9.3).
+pub(crate) const MOST_HOOKS: usize = 10;
+
+/// What channels call themselves.
+pub(super) const USER_AGENT: &str = concat!("bobbin/", env!("CARGO_PKG_VERSION"));
+
+/// What hooks call themselves: Stitch's (`stitch-behaviour.md` 9.3), receivers may look for it.
+pub(super) const HOOK_AGENT: &str = "StitchLoadingWebhook";
 
 /// `[notify.NAME]`, word for word.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
@@ -36,8 +47,8 @@ pub(super) struct NotifyTable {
     user: Option<String>,
     password: Option<toml::Value>,
     from: Option<String>,
-    #[serde(default)]
-    to: Vec<String>,
+    /// None is a mistake; with an empty list it is only the way to those who were set up through the API.
+    to: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -71,11 +82,35 @@ fn yes() -> bool {
     true
 }
 
-/// Who is told, as it stands in the file.
-#[derive(Clone, Debug, Default)]
+/// Who is told.
+#[derive(Clone)]
 pub(crate) struct Telling {
+    /// Of notices, as it stands in the file.
     pub(super) channels: BTreeMap<String, NotifyTable>,
+    /// Of loads, as it stands in the file.
     pub(super) hooks: BTreeMap<String, HookTable>,
+    /// Who was set up through the API.
+    pub(super) stored: BTreeMap<String, ChannelTable>,
+    /// Whether those may be at addresses of this machine and its networks.
+    pub(super) allow_local: bool,
+}
+
+/// A channel or a hook as it can be shown.
+pub(crate) struct Shown<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// How it tells.
+    pub(crate) kind: &'static str,
+    /// Where it was written.
+    pub(crate) by: Managed,
+    /// Since when nobody is told by it.
+    pub(crate) disabled_at: Option<Timestamp>,
+    /// The host of its URL or its mail server.
+    pub(crate) host: Option<String>,
+    /// What it says but for secrets.
+    pub(crate) settings: Map<String, Value>,
+    /// The names of the secrets it has.
+    pub(crate) secrets: Vec<&'static str>,
 }
 
 impl Telling {
@@ -89,7 +124,7 @@ impl Telling {
         connections: &BTreeMap<String, Connection>,
         base: &Path,
     ) -> Result<Notifier> {
-        let channels = self.channels.iter().map(|(name, table)| {
+        let of_file = self.channels.iter().map(|(name, table)| {
             channel(name, table, base)
                 .map_err(|error| error.wrap(format!("the channel [notify.{name}] is wrong")))
         });
@@ -97,13 +132,166 @@ impl Telling {
             return Err(Error::config(format!("there may be {MOST_HOOKS} hooks"))
                 .with("hooks", self.hooks.len()));
         }
-        let hooks = self.hooks.iter().map(|(name, table)| {
+        let mut channels: Vec<Channel> = Vec::new();
+        for channel in of_file {
+            channels.extend(channel?);
+        }
+        let of_file = self.hooks.iter().map(|(name, table)| {
             hook(name, table, connections, base)
                 .map_err(|error| error.wrap(format!("the hook [hooks.{name}] is wrong")))
         });
-        let (channels, hooks) = (channels.collect::<Result<_>>()?, hooks.collect::<Result<_>>()?);
+        let mut hooks = of_file.collect::<Result<Vec<Hook>>>()?;
+        for (name, table) in self.stored.iter().filter(|(_, table)| table.disabled_at.is_none()) {
+            let wrong = |error: Error| error.wrap(format!("the channel `{name}` is wrong"));
+            channels.extend(table.channel(name, self, base).map_err(wrong)?);
+            hooks.extend(table.hook(name, self, connections).map_err(wrong)?);
+        }
         Ok(Notifier::new(engine, channels, hooks))
     }
+
+    /// The mail server through which those are told who were set up through the API: that of the file's first
+    /// channel of type `email`.
+    ///
+    /// # Errors
+    /// Of kind `Config` when the file has none.
+    pub(super) fn mail_server(&self) -> Result<(&str, &NotifyTable)> {
+        let mut channels = self.channels.iter();
+        let found = channels.find(|(_, table)| table.kind == Kind::Email);
+        found.map(|(name, table)| (name.as_str(), table)).ok_or_else(|| {
+            Error::config("there is no mail server through which somebody could be told").hint(
+                "the file names it: [notify.mail] with type = \"email\", server = \"…\", from = \"…\" \
+                 and to = []; bobbin apply brings that into effect",
+            )
+        })
+    }
+
+    /// Whether the file has a channel or hook of that name.
+    pub(crate) fn is_of_file(&self, name: &str) -> bool {
+        self.channels.contains_key(name) || self.hooks.contains_key(name)
+    }
+
+    /// Those that were set up through the API.
+    pub(crate) fn stored(&self, name: &str) -> Option<&ChannelTable> {
+        self.stored.get(name)
+    }
+
+    /// The secrets of all of them that can be read.
+    pub(crate) fn secrets(&self, base: &Path) -> Vec<Secret> {
+        let channels = self.channels.iter().flat_map(|(name, table)| {
+            [(name, "url", table.url.as_ref()), (name, "password", table.password.as_ref())]
+        });
+        let hooks = self.hooks.iter().map(|(name, table)| (name, "url", Some(&table.url)));
+        let of_file = channels.chain(hooks).filter_map(|(name, key, value)| {
+            part(name, key, value?, base).secret(key).ok().flatten()
+        });
+        of_file.chain(self.stored.values().filter_map(ChannelTable::secret)).collect()
+    }
+
+    /// All of them, the file's first.
+    pub(crate) fn shown(&self, base: &Path) -> Vec<Shown<'_>> {
+        let channels = self.channels.iter().map(|(name, table)| table.shown(name, base));
+        let hooks = self.hooks.iter().map(|(name, table)| table.shown(name, base));
+        let stored = self.stored.iter().map(|(name, table)| {
+            let mail = table.addresses().is_empty();
+            Shown {
+                name,
+                kind: table.kind().word(),
+                by: Managed::Api,
+                disabled_at: table.disabled_at,
+                host: table.host(),
+                settings: table.settings(),
+                secrets: if mail { vec!["url"] } else { Vec::new() },
+            }
+        });
+        channels.chain(hooks).chain(stored).collect()
+    }
+}
+
+impl NotifyTable {
+    /// Mails to these addresses through its server.
+    pub(super) fn mail(&self, name: &str, to: &[String], base: &Path) -> Result<Mail> {
+        let need = |key: &str| Error::config(format!("it has no `{key}`"));
+        let server = self.server.as_deref().ok_or_else(|| need("server"))?;
+        let from = self.from.as_deref().ok_or_else(|| need("from"))?;
+        let tls = match self.tls {
+            Tls::Starttls => MailTls::StartTls,
+            Tls::Implicit => MailTls::Implicit,
+            Tls::Off => MailTls::Off,
+        };
+        let password = match &self.password {
+            Some(value) => part(name, "password", value, base).secret("password")?,
+            None => None,
+        };
+        let login = match (self.user.as_deref(), &password) {
+            (Some(user), Some(password)) => Some((user, password)),
+            (None, None) => None,
+            (Some(_), None) => return Err(need("password")),
+            (None, Some(_)) => return Err(need("user")),
+        };
+        Mail::new((server, self.port, tls), login, from, to)
+    }
+
+    fn shown<'a>(&self, name: &'a str, base: &Path) -> Shown<'a> {
+        let kind = match self.kind {
+            Kind::Webhook => "webhook",
+            Kind::Slack => "slack",
+            Kind::Email => "email",
+        };
+        let all = json!({
+            "delay_minutes": self.delay_minutes,
+            "warnings": self.warnings,
+            "hide_errors": self.hide_errors,
+            "from": self.from,
+            "to": self.to,
+        });
+        let secrets = [("url", self.url.is_some()), ("password", self.password.is_some())];
+        let url = self.url.as_ref().and_then(|url| host(name, url, base));
+        Shown {
+            name,
+            kind,
+            by: Managed::File,
+            disabled_at: None,
+            host: url.or_else(|| self.server.clone()),
+            settings: given(all),
+            secrets: secrets.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect(),
+        }
+    }
+}
+
+impl HookTable {
+    fn shown<'a>(&self, name: &'a str, base: &Path) -> Shown<'a> {
+        Shown {
+            name,
+            kind: "post_load",
+            by: Managed::File,
+            disabled_at: None,
+            host: host(name, &self.url, base),
+            settings: given(json!({ "connections": self.connections })),
+            secrets: vec!["url"],
+        }
+    }
+}
+
+/// The members of an object that are not null.
+pub(super) fn given(all: Value) -> Map<String, Value> {
+    let Value::Object(mut all) = all else { return Map::new() };
+    all.retain(|_, value| !value.is_null());
+    all
+}
+
+/// The host of a URL; none where that cannot be read.
+fn host(name: &str, url: &toml::Value, base: &Path) -> Option<String> {
+    target(name, url, true, USER_AGENT, base).ok().map(|target| target.host().to_owned())
+}
+
+/// How long a notice must be so before it is told; as Stitch does unless given.
+pub(super) fn delay(minutes: Option<u32>) -> Option<Duration> {
+    minutes.map(|minutes| Duration::from_mins(minutes.into()))
+}
+
+/// A connection whose loads are told, with the schema of its tables.
+pub(super) fn told(connection: &Connection) -> (ConnectionId, String) {
+    (connection.id.clone(), connection.schema.to_string())
 }
 
 /// A table's secrets, as those of a source are read.
@@ -130,15 +318,15 @@ fn target(
     Target::new(&url, local, user_agent)
 }
 
-fn channel(name: &str, table: &NotifyTable, base: &Path) -> Result<Channel> {
-    const USER_AGENT: &str = concat!("bobbin/", env!("CARGO_PKG_VERSION"));
+/// None for one that only names a mail server.
+fn channel(name: &str, table: &NotifyTable, base: &Path) -> Result<Option<Channel>> {
     let mails = [
         ("server", table.server.is_some()),
         ("port", table.port.is_some()),
         ("user", table.user.is_some()),
         ("password", table.password.is_some()),
         ("from", table.from.is_some()),
-        ("to", !table.to.is_empty()),
+        ("to", table.to.is_some()),
     ];
     let misplaced = if table.kind == Kind::Email {
         table.url.is_some().then_some("url")
@@ -148,41 +336,28 @@ fn channel(name: &str, table: &NotifyTable, base: &Path) -> Result<Channel> {
     if let Some(key) = misplaced {
         return Err(Error::config(format!("`{key}` means nothing there")));
     }
-    let need = |key: &str| Error::config(format!("it has no `{key}`"));
     let means = match table.kind {
         Kind::Webhook | Kind::Slack => {
-            let url = table.url.as_ref().ok_or_else(|| need("url"))?;
+            let url = table.url.as_ref().ok_or_else(|| Error::config("it has no `url`"))?;
             let target = target(name, url, table.allow_local, USER_AGENT, base)?;
             if table.kind == Kind::Slack { Means::Slack(target) } else { Means::Webhook(target) }
         }
-        Kind::Email => {
-            let server = table.server.as_deref().ok_or_else(|| need("server"))?;
-            let from = table.from.as_deref().ok_or_else(|| need("from"))?;
-            let tls = match table.tls {
-                Tls::Starttls => MailTls::StartTls,
-                Tls::Implicit => MailTls::Implicit,
-                Tls::Off => MailTls::Off,
-            };
-            let password = match &table.password {
-                Some(value) => part(name, "password", value, base).secret("password")?,
-                None => None,
-            };
-            let login = match (table.user.as_deref(), &password) {
-                (Some(user), Some(password)) => Some((user, password)),
-                (None, None) => None,
-                (Some(_), None) => return Err(need("password")),
-                (None, Some(_)) => return Err(need("user")),
-            };
-            Means::Mail(Mail::new((server, table.port, tls), login, from, &table.to)?)
-        }
+        Kind::Email => match table.to.as_deref() {
+            // What is wrong with the server is told all the same.
+            Some([]) => {
+                let own: Vec<String> = table.from.iter().cloned().collect();
+                return table.mail(name, &own, base).map(|_| None);
+            }
+            to => Means::Mail(table.mail(name, to.unwrap_or_default(), base)?),
+        },
     };
-    Ok(Channel {
+    Ok(Some(Channel {
         name: name.to_owned(),
         means,
-        delay: table.delay_minutes.map(|minutes| Duration::from_mins(minutes.into())),
+        delay: delay(table.delay_minutes),
         warnings: table.warnings,
         hides_errors: table.hide_errors,
-    })
+    }))
 }
 
 fn hook(
@@ -191,11 +366,6 @@ fn hook(
     connections: &BTreeMap<String, Connection>,
     base: &Path,
 ) -> Result<Hook> {
-    // Stitch's (`stitch-behaviour.md` 9.3): receivers may look for it.
-    const USER_AGENT: &str = "StitchLoadingWebhook";
-    let told = |connection: &Connection| -> (ConnectionId, String) {
-        (connection.id.clone(), connection.schema.to_string())
-    };
     let connections = match &table.connections {
         None => connections.values().map(told).collect(),
         Some(names) => {
@@ -209,6 +379,6 @@ fn hook(
             names.iter().map(find).collect::<Result<_>>()?
         }
     };
-    let target = target(name, &table.url, table.allow_local, USER_AGENT, base)?;
+    let target = target(name, &table.url, table.allow_local, HOOK_AGENT, base)?;
     Ok(Hook { name: name.to_owned(), target, connections })
 }

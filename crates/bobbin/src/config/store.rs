@@ -10,6 +10,7 @@ use bobbin_engine::vault::Vault;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::channel::ChannelTable;
 use super::connection::ConnectionTable;
 
 /// Everything that was set up through the API.
@@ -23,6 +24,8 @@ pub(crate) struct Store {
     pub(super) destinations: BTreeMap<String, toml::Table>,
     /// Connections.
     pub(super) connections: BTreeMap<String, ConnectionTable>,
+    /// Who is told.
+    pub(super) channels: BTreeMap<String, ChannelTable>,
     /// What cannot be read, with the reason.
     pub(super) broken: BTreeMap<(Thing, String), String>,
 }
@@ -121,6 +124,11 @@ impl Store {
                     .map_err(|error| wrong(error.to_string()))?;
                 self.connections.insert(name.to_owned(), table);
             }
+            Thing::Channel => {
+                let table = serde_json::from_value(value.clone())
+                    .map_err(|error| wrong(error.to_string()))?;
+                self.channels.insert(name.to_owned(), table);
+            }
         }
         let key = (thing, name.to_owned());
         self.broken.remove(&key);
@@ -134,6 +142,7 @@ impl Store {
             Thing::Source => drop(self.sources.remove(name)),
             Thing::Destination => drop(self.destinations.remove(name)),
             Thing::Connection => drop(self.connections.remove(name)),
+            Thing::Channel => drop(self.channels.remove(name)),
         }
         let key = (thing, name.to_owned());
         self.broken.remove(&key);

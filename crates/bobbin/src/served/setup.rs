@@ -9,16 +9,17 @@ use bobbin_engine::ledger::Thing;
 use bobbin_server::{Edit, Part as Shown};
 use serde_json::{Map, Value, json};
 
-use super::Served;
+use super::{Served, channels, warn};
 use crate::config::{Config, Managed, Part, Store, identity};
-use crate::registry;
+use crate::{registry, time};
 
 /// Bytes of a name.
 const MOST_NAME: usize = 100;
 
 impl Served {
-    /// Makes, changes or removes things: all of them, or none.
-    pub(super) fn set_up(&self, edits: &[Edit]) -> Result<()> {
+    /// Makes, changes or removes things: all of them, or none. A connection that is to be paused never runs
+    /// before it is.
+    pub(super) fn set_up(&self, edits: &[Edit], paused: Option<&ConnectionId>) -> Result<()> {
         let _one = self.one_at_a_time();
         let now = self.config();
         let mut store = now.store.clone();
@@ -36,7 +37,8 @@ impl Served {
             }
             let body = match thing {
                 Thing::Connection => body.clone(),
-                _ => with_secrets(&store, thing, name, body)?,
+                Thing::Channel => channels::with_url(&store, name, body),
+                Thing::Source | Thing::Destination => with_secrets(&store, thing, name, body)?,
             };
             store.put((thing, name), body, (None, None))?;
         }
@@ -47,7 +49,7 @@ impl Served {
             if let Some(reason) = new.broken.get(*key) {
                 return Err(Error::config(reason.clone()));
             }
-            try_out(&new, key.0, &key.1)?;
+            try_out((&now, &new), key.0, &key.1)?;
         }
         // Nobody else is left without what it needs.
         for ((thing, name), reason) in &new.broken {
@@ -58,8 +60,8 @@ impl Served {
                 ));
             }
         }
-        let used = changed.iter().filter(|(thing, _)| *thing != Thing::Connection);
-        for (thing, name) in used {
+        let is_part = |(thing, _): &&_| matches!(thing, Thing::Source | Thing::Destination);
+        for (thing, name) in changed.iter().filter(is_part) {
             if let Some(user) = user_of(&new, *thing, name) {
                 return Err(Error::new(
                     ErrorKind::Conflict,
@@ -68,6 +70,15 @@ impl Served {
                 .hint("remove the connection first"));
             }
         }
+        let notifier = match new.notifier().and_then(|made| made.begin().map(|()| made)) {
+            Ok(notifier) => Some(notifier),
+            // It worked when it began: whoever changes something else need not know of a secret that is gone.
+            Err(error) if changed.iter().all(|(thing, _)| *thing != Thing::Channel) => {
+                warn(&error);
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let ledger = self.config().engine().ledger()?;
         let gone: Vec<ConnectionId> = changed
             .iter()
@@ -81,6 +92,11 @@ impl Served {
                 _ => {}
             }
         }
+        if let Some(connection) = paused {
+            let at = time::now();
+            ledger.schedule(connection, at)?;
+            ledger.pause(connection, true, at)?;
+        }
         let new = Arc::new(new);
         self.take_effect(&now, Arc::clone(&new))?;
         let label = |name: &str| now.connections.get(name).map_or_else(String::new, label);
@@ -92,6 +108,9 @@ impl Served {
         // With the times that were kept.
         let kept = new.with_store(Store::read(&new.home)?)?;
         self.go_on_with(Arc::new(kept));
+        if let Some(notifier) = notifier {
+            self.tell_with(notifier);
+        }
         for connection in &gone {
             self.forget_inbox(connection);
         }
@@ -118,6 +137,7 @@ impl Served {
 fn may_change(now: &Config, store: &Store, edit: &Edit) -> Result<bool> {
     let (thing, name) = (edit.thing, edit.name.as_str());
     let by_file = match thing {
+        Thing::Channel => now.telling.is_of_file(name).then_some(Managed::File),
         Thing::Source => now.sources.get(name).map(|part| part.by),
         Thing::Destination => now.destinations.get(name).map(|part| part.by),
         Thing::Connection => {
@@ -194,8 +214,8 @@ fn with_secrets(
     Ok(body)
 }
 
-/// Builds what is asked for, without asking anybody.
-fn try_out(new: &Config, thing: Thing, name: &str) -> Result<()> {
+/// Builds what is asked for in place of what there is now, without asking anybody.
+fn try_out((now, new): (&Config, &Config), thing: Thing, name: &str) -> Result<()> {
     let local = new.service.allow_local;
     match thing {
         Thing::Source => new.sources.get(name).map_or(Ok(()), |part| {
@@ -215,6 +235,7 @@ fn try_out(new: &Config, thing: Thing, name: &str) -> Result<()> {
             let same = |known: &&crate::config::Connection| known.id.as_str() == name;
             new.connections.values().find(same).map_or(Ok(()), |known| known.chosen().map(drop))
         }
+        Thing::Channel => channels::admit(now, new, name),
     }
 }
 
@@ -249,7 +270,7 @@ fn label(connection: &crate::config::Connection) -> String {
 }
 
 /// Sources or destinations, without their secrets.
-pub(super) fn parts(config: &Config, thing: Thing) -> Vec<Shown> {
+pub(crate) fn parts(config: &Config, thing: Thing) -> Vec<Shown> {
     let types = registry::types::types();
     let is_secret = |part: &Part, key: &str| {
         let mut of_kind = types.iter().filter(|known| known.side == thing.word());

@@ -98,6 +98,7 @@ fn f98_the_document_is_what_the_service_does() {
             .replace("{notice}", "1")
             .replace("{name}", "none")
             .replace("{table}", "tags")
+            .replace("{id}", "99")
             .replace("{type}", "none")
             .replace("{token}", "9")
             .replace("{destination}", "1")

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod api;
+mod bundle;
 mod calm;
+mod cloning;
 mod connecting;
 mod day;
 mod fire;
@@ -15,6 +17,7 @@ mod kill;
 mod listener;
 mod locks;
 mod manners;
+mod notifying;
 mod people;
 mod plan;
 mod proxy;

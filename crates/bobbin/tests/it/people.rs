@@ -61,7 +61,7 @@ pub(crate) fn send(
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect(),
-        text: answer.body_mut().read_to_string().unwrap(),
+        text: String::from_utf8_lossy(&answer.body_mut().read_to_vec().unwrap()).into_owned(),
     }
 }
 

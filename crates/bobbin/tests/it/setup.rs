@@ -22,7 +22,7 @@ pub(crate) fn empty(sim: &Running) -> Desk {
 
 /// Waits until an address answers with what is looked for.
 #[track_caller]
-fn wait(serving: &Serving, path: &str, done: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn wait(serving: &Serving, path: &str, done: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         let (status, text) = serving.ask("GET", path);
@@ -37,7 +37,9 @@ fn wait(serving: &Serving, path: &str, done: impl Fn(&Value) -> bool) -> Value {
 
 /// A shape: values whose meaning is their type become its name, so that a snapshot stays.
 fn shape(value: &Value) -> Value {
-    const ONES_OWN: [&str; 12] = [
+    const ONES_OWN: [&str; 14] = [
+        "modified_at",
+        "disabled_at",
         "created_at",
         "updated_at",
         "paused_at",
@@ -66,7 +68,7 @@ fn shape(value: &Value) -> Value {
     }
 }
 
-fn pretty(value: &Value) -> String {
+pub(crate) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(&shape(value)).unwrap()
 }
 
