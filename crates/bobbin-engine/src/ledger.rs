@@ -3,10 +3,11 @@
 //! It is a record of what happened and a cache of the state; the truth about rows and bookmarks
 //! is in the destination. A lost ledger costs history, never data.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::state::State;
 use bobbin_core::tap::Discovery;
 use bobbin_core::{Error, ErrorKind, Result};
@@ -336,6 +337,48 @@ impl Ledger {
             unreadable: serde_json::from_str(&unreadable).map_err(damaged)?,
         };
         Ok(Some((found, slots::instant(&seen)?)))
+    }
+
+    /// Keeps which columns of a connection are not new, by stream (F-49).
+    pub fn save_columns(
+        &self,
+        connection: &ConnectionId,
+        columns: &BTreeMap<StreamName, BTreeSet<String>>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let text = serde_json::to_string(columns)
+            .map_err(|error| Error::bug("cannot write columns as JSON").caused_by(error))?;
+        self.sqlite
+            .execute(
+                "INSERT OR REPLACE INTO known_columns (connection, columns, saved)
+                 VALUES (?1, ?2, ?3)",
+                params![connection.as_str(), text, slots::text(now)],
+            )
+            .map_err(|error| self.error("cannot save the known columns", error))?;
+        Ok(())
+    }
+
+    /// Which columns of a connection are not new, by stream; none before its first job.
+    pub fn columns(
+        &self,
+        connection: &ConnectionId,
+    ) -> Result<Option<BTreeMap<StreamName, BTreeSet<String>>>> {
+        let found: Option<String> = self
+            .sqlite
+            .query_row(
+                "SELECT columns FROM known_columns WHERE connection = ?1",
+                params![connection.as_str()],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(|error| self.error("cannot read the known columns", error))?;
+        let read = |text: String| {
+            serde_json::from_str(&text).map_err(|error| {
+                Error::new(ErrorKind::InvalidData, "the ledger's known columns are damaged")
+                    .caused_by(error)
+            })
+        };
+        found.map(read).transpose()
     }
 
     /// The number of a thing, for whoever knows things by numbers, and since when it has it. It is given

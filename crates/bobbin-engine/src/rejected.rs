@@ -79,7 +79,8 @@ impl Engine {
         if let Some(table) = request.table {
             streams = vec![stream_of(&streams, table)?];
         }
-        let rules = Rules::of(request.selection)?;
+        let selection = self.informed(request.connection, request.selection)?;
+        let rules = Rules::of(&selection)?;
         let started = cx.clock.now();
         let job = job_id(started);
         let destinations = |error: Error| error.of(Party::Destination);
@@ -105,7 +106,7 @@ impl Engine {
                 continue;
             }
             let again = rules.again(stream, None);
-            let stream = request.selection.prune(stream);
+            let stream = selection.prune(stream);
             let retried = retry.stream(&stream, again).map_err(destinations)?;
             if retried.tried > 0 || retried.stopped.is_some() {
                 all.push(retried);

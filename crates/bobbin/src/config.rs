@@ -415,7 +415,7 @@ mod tests {
         let report = |text: &str| parse(text).map(|_| ()).unwrap_err().report();
         insta::assert_snapshot!(report("[connections.a]\nsource = \"k\"\ndestnation = \"d\"\n"), @r"
         the configuration file cannot be understood (path: bobbin.toml, line: 3, column: 1)
-          caused by: unknown field `destnation`, expected one of `source`, `destination`, `display_name`, `schema`, `tables`, `exclude`, `drop`, `hash`, `mask`, `schedule`
+          caused by: unknown field `destnation`, expected one of `source`, `destination`, `display_name`, `schema`, `tables`, `exclude`, `new_columns`, `include`, `drop`, `hash`, `mask`, `schedule`
           hint: `bobbin init --print` shows a file with every setting explained
         ");
         insta::assert_snapshot!(report(&GOOD.replace("source = \"k\"", "source = \"kk\"")), @r"

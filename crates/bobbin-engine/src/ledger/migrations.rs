@@ -293,4 +293,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX replies_by_age ON replies (at);
 ",
+    "
+    CREATE TABLE known_columns (
+        connection TEXT PRIMARY KEY,
+        columns TEXT NOT NULL,
+        saved TEXT NOT NULL
+    ) STRICT;
+",
 ];

@@ -3,6 +3,7 @@
 
 mod api;
 mod calm;
+mod columns;
 mod connecting;
 mod day;
 mod fire;
