@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod rejected;
 pub mod report;
 pub mod reset;
+pub mod sealed;
 pub mod service;
 pub mod spool;
 pub mod timetable;

@@ -28,7 +28,7 @@ pub(crate) const IMPORT: &str = "import_api";
 
 /// The tap of a connection.
 pub(crate) fn tap_of(connection: &Connection, home: &Path) -> Result<Box<dyn Tap>> {
-    tap(&connection.source, &inbox(home, &connection.id))
+    tap(&connection.source, (&inbox(home, &connection.id), home))
 }
 
 /// Whether a connection's source can be asked for everything again.
@@ -49,11 +49,11 @@ pub(crate) fn inbox(home: &Path, connection: &ConnectionId) -> PathBuf {
     home.join("inbox").join(connection.as_str())
 }
 
-/// The tap of a source; what is pushed into its connection waits in `inbox`.
-pub(crate) fn tap(part: &Part, inbox: &Path) -> Result<Box<dyn Tap>> {
+/// The tap of a source; what is pushed into its connection waits in `inbox`, sealed with the key of `home`.
+pub(crate) fn tap(part: &Part, (inbox, home): (&Path, &Path)) -> Result<Box<dyn Tap>> {
     match part.kind.as_str() {
         IMPORT => match part.settings.keys().next() {
-            None => Ok(Box::new(ImportTap::new(inbox))),
+            None => Ok(Box::new(ImportTap::new(inbox, home))),
             Some(key) => {
                 Err(Error::config(format!("source `{}` has an unknown setting `{key}`", part.name))
                     .hint("a source of type import_api takes none"))
