@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::catalog::Catalog;
@@ -305,7 +305,10 @@ impl Engine {
             });
         }
 
+        let asked_at = Instant::now();
         let found = tap.discover(&cx)?;
+        let (streams, duration) = (found.catalog.streams.len() as u64, asked_at.elapsed());
+        cx.log.event(Event::Discovered { streams, duration });
         warn_of(cx, ledger.save_catalog(connection, &found, cx.clock.now()));
         let Discovery { catalog, unreadable } = found;
         ends.catalog = catalog.clone();

@@ -29,5 +29,7 @@ mod singer;
 mod support;
 mod target;
 mod tls;
+#[cfg(feature = "otel")]
+mod traces;
 mod trouble;
 mod tunnel;
