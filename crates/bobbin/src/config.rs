@@ -226,6 +226,7 @@ impl Config {
             settings: [("hash_key".to_owned(), value)].into_iter().collect(),
             base: base.to_owned(),
             by: Managed::File,
+            guarded: false,
         });
         let mut broken = store.broken.clone();
         type Tables = BTreeMap<String, toml::Table>;
@@ -247,7 +248,8 @@ impl Config {
                     Ok(_) if parts.contains_key(name) => {
                         broken.insert((thing, name.clone()), taken(thing, name));
                     }
-                    Ok(part) => {
+                    Ok(mut part) => {
+                        part.guarded &= !file.service.allow_local;
                         parts.insert(name.clone(), part);
                     }
                     Err(error) => {
