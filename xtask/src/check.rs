@@ -19,7 +19,7 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("bobbin-engine", &["bobbin-core"]),
     ("bobbin-server", &["bobbin-core", "bobbin-engine", "bobbin-import"]),
     ("bobbin-notify", &["bobbin-core", "bobbin-engine"]),
-    ("bobbin-import", &["bobbin-core", "bobbin-singer"]),
+    ("bobbin-import", &["bobbin-core", "bobbin-engine", "bobbin-singer"]),
     (
         "bobbin",
         &[

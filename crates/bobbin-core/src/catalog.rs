@@ -1,5 +1,7 @@
 //! What a tap offers.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::StreamName;
@@ -54,6 +56,30 @@ impl Stream {
         let mut all = Vec::new();
         flatten(&self.fields, "", &mut all);
         all
+    }
+
+    /// The dotted paths of its declared fields that hold values. Fields of an array's objects have the
+    /// array's path before theirs.
+    pub fn paths(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        paths(&self.fields, "", &mut all);
+        all
+    }
+}
+
+fn paths(object: &Object, above: &str, all: &mut BTreeSet<String>) {
+    for (name, schema) in &object.properties {
+        let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+        let inner = match &schema.kind {
+            Kind::Array(items) => items.object(),
+            _ => schema.object(),
+        };
+        match inner.filter(|inner| !inner.is_map()) {
+            Some(inner) => paths(inner, &path, all),
+            None => {
+                all.insert(path);
+            }
+        }
     }
 }
 

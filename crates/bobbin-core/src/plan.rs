@@ -69,6 +69,8 @@ pub enum ColumnState {
     ComesAgain,
     /// It is made with its first value, which also decides its type.
     TypeByFirstValue,
+    /// Its field is new and is not replicated until it is chosen.
+    NotChosen,
     /// Somebody else's; it is never written to.
     Yours,
     /// The field gets no column, and its values are set aside.

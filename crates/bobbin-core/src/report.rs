@@ -54,6 +54,14 @@ pub enum Event {
         /// Why it failed, in full, when it did.
         error: Option<String>,
     },
+    /// It is known what the source has to offer.
+    Discovered {
+        /// Streams that can be read.
+        streams: u64,
+        /// How long it took to find out.
+        #[serde(serialize_with = "seconds", rename = "seconds")]
+        duration: Duration,
+    },
     /// A stream's bookmark became durable, with the rows that it covers.
     Bookmark {
         /// The stream.
@@ -171,6 +179,25 @@ pub enum Event {
         rows: u64,
         /// Records set aside.
         rejected: u64,
+    },
+    /// A round of loading became durable, after its segments were told.
+    Committed {
+        /// The stream.
+        stream: StreamName,
+        /// Its table.
+        table: String,
+        /// Rows written.
+        rows: u64,
+        /// Records set aside.
+        rejected: u64,
+        /// Bytes of text.
+        bytes: u64,
+        /// From the round's first segment until its commit began.
+        #[serde(serialize_with = "seconds", rename = "loading_seconds")]
+        loading: Duration,
+        /// How long the commit took, with what had to be repeated.
+        #[serde(serialize_with = "seconds", rename = "commit_seconds")]
+        committing: Duration,
     },
     /// A table was changed.
     TableChanged {

@@ -108,6 +108,20 @@ impl Object {
         })
     }
 
+    /// Whether the field at a dotted path is declared as an object with declared fields, or an array of
+    /// those.
+    pub fn has_structure(&self, path: &str) -> bool {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(a, b)| (a, Some(b)));
+        let inner = self.property(first).and_then(|schema| match &schema.kind {
+            Kind::Array(items) => items.object(),
+            _ => schema.object(),
+        });
+        inner.is_some_and(|inner| match rest {
+            Some(rest) => inner.has_structure(rest),
+            None => !inner.is_map(),
+        })
+    }
+
     /// Whether any declared field's dotted path is wanted; as for [`Object::has`].
     pub fn any_path(&self, wanted: &mut dyn FnMut(&str) -> bool) -> bool {
         self.any_below("", wanted)

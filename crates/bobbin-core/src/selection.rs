@@ -25,6 +25,24 @@ pub struct Selection {
     pub treatments: Vec<ColumnRule>,
     /// The key of the hashes.
     pub hash_key: Option<Secret>,
+    /// What becomes of columns that come after the choice was made.
+    pub new_columns: NewColumns,
+    /// New columns that are replicated whatever `new_columns` says: stream, and dotted path of a field.
+    pub included: Vec<(Pattern, Pattern)>,
+    /// The columns that are not new, by stream ([`Stream::paths`]). A stream that is not here, or has none,
+    /// has no new columns.
+    pub known: BTreeMap<StreamName, BTreeSet<String>>,
+}
+
+/// What becomes of columns that come after the choice was made (`stitch-behaviour.md` 12, C5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewColumns {
+    /// They are replicated, too.
+    #[default]
+    On,
+    /// They are left out until they are chosen.
+    Off,
 }
 
 /// The choice for one stream.
@@ -93,6 +111,11 @@ impl Pattern {
         self.0.contains('*')
     }
 
+    /// What is written before the first `*`.
+    fn literal(&self) -> &str {
+        self.0.split('*').next().unwrap_or_default()
+    }
+
     /// As it is written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -138,6 +161,9 @@ impl Selection {
             patterns: Vec::new(),
             treatments: self.treatments.clone(),
             hash_key: self.hash_key.clone(),
+            new_columns: self.new_columns,
+            included: self.included.clone(),
+            known: self.known.clone(),
         }
     }
 
@@ -159,6 +185,19 @@ impl Selection {
     pub fn of(&self, stream: &Stream) -> Treated {
         let rules = self.treatments.iter();
         let rules = rules.filter(|rule| rule.stream.matches(stream.name.as_str()));
+        let known = match self.new_columns {
+            NewColumns::On => None,
+            NewColumns::Off => self.known.get(&stream.name).filter(|known| !known.is_empty()),
+        };
+        // A map that was known and has declared fields by now holds nothing known: all of them are new.
+        let known = known.map(|known| {
+            let known = known.iter().filter(|path| !stream.fields.has_structure(path));
+            known.cloned().collect()
+        });
+        let included = self.included.iter();
+        let included = included.filter(|(table, _)| table.matches(stream.name.as_str()));
+        let included = included.map(|(_, path)| path.clone());
+        let included = if known.is_some() { included.collect() } else { Vec::new() };
         Treated {
             automatic: automatic(stream).map(str::to_owned).collect(),
             excluded: self
@@ -167,6 +206,8 @@ impl Selection {
                 .map(|choice| choice.excluded.clone())
                 .unwrap_or_default(),
             rules: rules.map(|rule| (rule.path.clone(), rule.treatment)).collect(),
+            known,
+            included,
         }
     }
 
@@ -194,6 +235,12 @@ pub struct Treated {
     automatic: Vec<String>,
     excluded: BTreeSet<String>,
     rules: Vec<(Pattern, Treatment)>,
+    /// The fields that are not new, where new ones are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    known: Option<BTreeSet<String>>,
+    /// New ones that are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    included: Vec<Pattern>,
 }
 
 impl Treated {
@@ -203,9 +250,29 @@ impl Treated {
         if self.is_automatic(path) {
             return None;
         }
-        let explicit = self.excluded.contains(path).then_some(Treatment::Exclude);
+        let left_out = self.excluded.contains(path) || self.is_new(path);
+        let explicit = left_out.then_some(Treatment::Exclude);
         let rules = self.rules.iter().filter(|(pattern, _)| pattern.matches(path));
         rules.map(|(_, treatment)| *treatment).max().max(explicit)
+    }
+
+    /// Whether a field came after the choice was made, was not chosen since, and is left out for that. What
+    /// lies in a known field is not new, nor is a field in which a known one lies.
+    pub fn is_new(&self, path: &str) -> bool {
+        let Some(known) = &self.known else { return false };
+        let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+        for above in ends.map(|end| &path[..end]) {
+            if known.contains(above) || self.included.iter().any(|p| p.matches(above)) {
+                return false;
+            }
+        }
+        let below = format!("{path}.");
+        let mut after = known.range(below.clone()..);
+        let holds_known = after.next().is_some_and(|next| next.starts_with(&below));
+        let mut included = self.included.iter();
+        !holds_known
+            && !included.any(|pattern| pattern.literal().starts_with(&below))
+            && !self.is_automatic(path)
     }
 
     /// Whether a field tells records or their versions apart, and so always stays.
@@ -220,7 +287,7 @@ impl Treated {
 
     /// Whether nothing is done to any field.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.excluded.is_empty()
+        self.rules.is_empty() && self.excluded.is_empty() && self.known.is_none()
     }
 
     /// Whether values of fields are hashed.
@@ -234,12 +301,20 @@ impl Treated {
         other.is_empty()
             || other.rules.iter().all(|rule| self.rules.contains(rule))
                 && other.excluded.is_subset(&self.excluded)
+                && self.knows_no_more_than(other)
                 && self.automatic.iter().all(stayed)
+    }
+
+    /// Whether new fields were left out that `other` leaves out.
+    fn knows_no_more_than(&self, other: &Self) -> bool {
+        let Some(known) = &other.known else { return true };
+        self.known.as_ref().is_some_and(|own| own.is_subset(known))
+            && self.included.iter().all(|pattern| other.included.contains(pattern))
     }
 
     /// Whether there is a rule for columns, beside explicit choices.
     pub fn has_rules(&self) -> bool {
-        !self.rules.is_empty()
+        !self.rules.is_empty() || self.known.is_some()
     }
 
     /// Whether the stream's records may hold what must not be stored.
@@ -310,6 +385,75 @@ mod tests {
         ] {
             assert_eq!(Pattern::new(pattern).matches(name), matches, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn f49_a_field_is_new_unless_it_is_known_chosen_or_in_or_around_such_a_field() {
+        let mut selection = Selection { new_columns: NewColumns::Off, ..Selection::all() };
+        let text = |name: &str| (name.to_owned(), Schema::of(Kind::Text));
+        let fields = |names: &[&str]| Object {
+            properties: names.iter().map(|name| text(name)).collect(),
+            open: true,
+        };
+        let object = |names: &[&str]| Schema::of(Kind::Object(fields(names)));
+        let mut stream = Stream {
+            name: "a".into(),
+            fields: fields(&["id", "name"]),
+            key: vec!["id".into()],
+            replication_key: Some("late".into()),
+            version_fields: Vec::new(),
+            description: None,
+        };
+        let more = [
+            ("data", Schema::map()),
+            ("custom", object(&["old_str"])),
+            ("map", Schema::map()),
+            ("emails", Schema::array(object(&["email"]))),
+        ];
+        stream.fields.properties.extend(more.map(|(name, of)| (name.to_owned(), of)));
+        assert!(!selection.of(&stream).is_new("other"), "nothing is known of the stream");
+        selection.known.insert("a".into(), stream.paths());
+        assert!(!selection.of(&stream).is_new("data.any"), "a map has no columns");
+        stream.fields.properties[2].1 = object(&["first"]);
+        selection.included = vec![
+            (Pattern::new("*"), Pattern::new("custom.vip*")),
+            (Pattern::new("a"), Pattern::new("loyalty.level")),
+            (Pattern::new("b"), Pattern::new("custom.wrong_str")),
+        ];
+        let treated = selection.of(&stream);
+        for (path, new) in [
+            ("id", false),
+            ("late", false),
+            ("name", false),
+            ("name.first", false),
+            ("nam", true),
+            ("data", true),
+            ("data.first", true),
+            ("names", true),
+            ("custom", false),
+            ("custom.old_str", false),
+            ("custom.old", true),
+            ("custom.wrong_str", true),
+            ("custom.vip_num", false),
+            ("map.any.thing", false),
+            ("emails", false),
+            ("emails.email", false),
+            ("emails.verified", true),
+            ("loyalty", false),
+            ("loyalty.level", false),
+            ("loyalty.points", true),
+        ] {
+            assert_eq!(treated.is_new(path), new, "{path}");
+            assert_eq!(treated.excludes(path), new, "{path}");
+        }
+        // What was extracted with more columns goes through this again, what had fewer does not.
+        let open = Selection { new_columns: NewColumns::On, ..selection.clone() }.of(&stream);
+        assert!(treated.covers(&open) && !open.covers(&treated));
+        let mut fewer = selection.clone();
+        fewer.known.insert("a".into(), ["name".to_owned()].into());
+        assert!(fewer.of(&stream).covers(&treated) && !treated.covers(&fewer.of(&stream)));
+        fewer.included.clear();
+        assert!(fewer.of(&stream).covers(&treated));
     }
 
     fn rule(stream: &str, path: &str, treatment: Treatment) -> ColumnRule {

@@ -1,20 +1,20 @@
 //! One job from its beginning to its report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bobbin_core::cancel::Cancel;
-use bobbin_core::catalog::{Catalog, Stream};
+use bobbin_core::catalog::Catalog;
 use bobbin_core::destination::{Destination, Loader, Recovered};
 use bobbin_core::id::{ConnectionId, JobId, SchemaName, StreamName};
 use bobbin_core::report::{Event, JobLog as _, Level};
-use bobbin_core::selection::{ColumnRule, Selection, automatic};
+use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::{
     Completeness, Context, Discovery, Output as _, StreamOutcome, SyncRequest, Tap,
@@ -22,6 +22,8 @@ use bobbin_core::tap::{
 use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::choice::verify_selection;
+use crate::columns::{Columns, Meeting, asked_for};
 use crate::course::{Course, not_replaced};
 use crate::extract::{self, Spooling};
 use crate::hold::Hold;
@@ -289,11 +291,13 @@ impl Engine {
         let rounds = Rounds { records: rows, ..self.rounds };
         // A stop leaves the loader time for what is extracted.
         let patience = Cancel::new();
-        let treating = Rules::of(selection)?;
+        let mut columns = Columns::read(ledger, connection, selection)?;
+        let before = columns.inform(selection);
+        let treating_before = Rules::of(&before)?;
         let loading_cx = Context { cancel: &patience, ..cx };
         let mut loader = destination.open(&loading_cx, schema, job).map_err(destinations)?;
         let journal = Journal::new(cx, hold, job)?;
-        let rules = (rounds, selection, &*treating);
+        let rules = (rounds, &before, &*treating_before);
         let erased = spool.erase(&self.oldest_waiting(cx.clock.now()))?;
         if !erased.is_empty() {
             let message = self.told_of_erased(ledger, connection, &erased)?;
@@ -311,7 +315,10 @@ impl Engine {
             });
         }
 
+        let asked_at = Instant::now();
         let found = tap.discover(&cx)?;
+        let (streams, duration) = (found.catalog.streams.len() as u64, asked_at.elapsed());
+        cx.log.event(Event::Discovered { streams, duration });
         warn_of(cx, ledger.save_catalog(connection, &found, cx.clock.now()));
         let Discovery { catalog, unreadable } = found;
         ends.catalog = catalog.clone();
@@ -327,6 +334,14 @@ impl Engine {
             completeness: Completeness::Unreadable { reason },
             reached: None,
         }));
+        // What the tap goes on from is the state without what stands in it of columns.
+        let mut known_to_tap = state.clone();
+        columns.take(&mut known_to_tap);
+        columns.meet(&catalog, selection);
+        warn_of(cx, columns.save(ledger, connection, cx.clock.now()));
+        let informed = columns.inform(selection);
+        let treating = Rules::of(&informed)?;
+        let asked = asked_for(&columns.inform(read), &catalog);
         let first_sequence = sequence_after(cx.clock.now(), recovered.sequence);
         let vault = self.seal_spool.then(|| Vault::open(&self.home, true)).transpose()?;
         let vault = vault.map(Arc::new);
@@ -334,7 +349,7 @@ impl Engine {
             job,
             first_sequence,
             Limits { records: rows, ..self.limits },
-            state.clone(),
+            state,
             Arc::clone(&treating),
             vault,
         )?;
@@ -354,9 +369,16 @@ impl Engine {
             let extraction =
                 std::thread::Builder::new().name("extract".into()).spawn_scoped(scope, move || {
                     let mut treated = Treating::new(&mut spooling, &treating);
+                    let keep = |columns: &Columns| {
+                        let ledger = self.ledger();
+                        let now = cx.clock.now();
+                        warn_of(cx, ledger.and_then(|own| columns.save(&*own, connection, now)));
+                    };
+                    let mut meeting = Meeting::new(&mut treated, &informed, columns, &keep);
                     let (mut out, begin) =
-                        Course::new(&mut treated, &state, (&catalog, read), part.is_some());
-                    let request = SyncRequest { catalog: &catalog, selection: read, state: &begin };
+                        Course::new(&mut meeting, &known_to_tap, (&catalog, read), part.is_some());
+                    let request =
+                        SyncRequest { catalog: &catalog, selection: &asked, state: &begin };
                     // So that a state after which nothing came finds a stream to travel with.
                     let mut streams = catalog.streams.iter();
                     let announced = streams.try_for_each(|stream| out.schema(stream));
@@ -365,13 +387,15 @@ impl Engine {
                         out.conclude(&outcomes)?;
                         Ok(outcomes)
                     });
+                    let left_out = meeting.end();
                     let sealed = spooling.finish();
                     // Dropping the spooling closes the channel: the loader then ends too.
                     drop(spooling);
-                    match (outcomes, sealed) {
+                    let extracted = match (outcomes, sealed) {
                         (Ok(_), Err(error)) | (Err(error), _) => Err(error),
                         (Ok(outcomes), Ok(())) => Ok(outcomes),
-                    }
+                    };
+                    (extracted, left_out)
                 });
             let followed = match watched {
                 Ok(_) => loading.follow(&sealed),
@@ -381,9 +405,15 @@ impl Engine {
                 flags.stopped.store(true, Ordering::Relaxed);
             }
             let extracted = match extraction {
-                Ok(thread) => {
-                    thread.join().unwrap_or_else(|_| Err(Error::bug("the extraction panicked")))
-                }
+                Ok(thread) => match thread.join() {
+                    Ok((extracted, left_out)) => {
+                        if let Some(message) = left_out {
+                            tell(cx, message);
+                        }
+                        extracted
+                    }
+                    Err(_) => Err(Error::bug("the extraction panicked")),
+                },
                 Err(error) => Err(Error::io("cannot start the extraction's thread", error)),
             };
             (extracted, followed)
@@ -438,6 +468,10 @@ fn warn_of(cx: Context<'_>, result: Result<()>) {
     }
 }
 
+fn tell(cx: Context<'_>, message: String) {
+    cx.log.event(Event::Notice { level: Level::Info, stream: None, message });
+}
+
 /// Tells that loading is over once it is dropped.
 struct Done<'a>(&'a Cancel);
 
@@ -463,9 +497,6 @@ fn destinations(error: Error) -> Error {
     error.of(Party::Destination)
 }
 
-/// Columns that a warning names one by one.
-const MOST_NAMED: usize = 10;
-
 /// Makes bobbin's directory, if it is missing, for nobody else to read: records and keys rest in it.
 ///
 /// # Errors
@@ -481,117 +512,6 @@ pub fn make_home(home: &Path) -> Result<()> {
 /// What the job is called that began, or was asked for, at an instant.
 pub(crate) fn job_id(at: Timestamp) -> JobId {
     JobId::from(at.strftime("%Y%m%dT%H%M%S%.6fZ").to_string())
-}
-
-/// A choice that names nothing would be a table silently missing, or a column silently kept.
-///
-/// # Errors
-/// Of kind `Config` for a table that there is not, or for a rule on a column that has to stay as it is;
-/// a column may come yet, and is told as a warning.
-pub fn verify_selection(
-    cx: Context<'_>,
-    selection: &Selection,
-    catalog: &Catalog,
-    unreadable: &[(StreamName, String)],
-) -> Result<()> {
-    let warn = |stream: Option<&StreamName>, message: String| {
-        cx.log.event(Event::Notice { level: Level::Warn, stream: stream.cloned(), message });
-    };
-    let there = |name: &StreamName| -> Result<Option<&Stream>> {
-        if unreadable.iter().any(|(stream, _)| stream == name) {
-            return Ok(None);
-        }
-        if let Some(stream) = catalog.stream(name) {
-            return Ok(Some(stream));
-        }
-        let known: Vec<&str> = catalog.streams.iter().map(|s| s.name.as_str()).collect();
-        Err(Error::config(format!("there is no table `{name}` to choose or exclude"))
-            .hint(format!("there are: {}", known.join(", "))))
-    };
-    for (name, choice) in &selection.streams {
-        let Some(stream) = there(name)? else { continue };
-        for path in choice.excluded.iter().filter(|path| automatic(stream).any(|key| key == *path))
-        {
-            let message = format!(
-                "`{name}.{path}` is excluded, but stays: it tells the table's records or their versions \
-                 apart"
-            );
-            warn(Some(name), message);
-        }
-        for path in choice.excluded.iter().filter(|path| !stream.fields.has(path)) {
-            let message = format!(
-                "`{name}.{path}` is excluded, but no such column is known (it stays excluded if it \
-                 ever comes); `bobbin discover --table {name}` lists them"
-            );
-            warn(Some(name), message);
-        }
-    }
-    for (pattern, _) in &selection.patterns {
-        if !catalog.streams.iter().any(|stream| pattern.matches(stream.name.as_str())) {
-            warn(None, format!("no table is called like `{}`", pattern.as_str()));
-        }
-    }
-    for rule in &selection.treatments {
-        if !rule.stream.is_open() && there(&rule.stream.as_str().into())?.is_none() {
-            continue;
-        }
-        verify_rule(rule, selection, catalog, &warn)?;
-        let mut streams =
-            catalog.streams.iter().filter(|stream| rule.stream.matches(stream.name.as_str()));
-        if !streams.any(|stream| stream.fields.any_path(&mut |path| rule.path.matches(path))) {
-            let message = format!(
-                "no column is known that is called like `{}.{}`, which is to be {} (it is, if it \
-                 ever comes)",
-                rule.stream.as_str(),
-                rule.path.as_str(),
-                rule.treatment.done()
-            );
-            warn(None, message);
-        }
-    }
-    Ok(())
-}
-
-/// What tells records or their versions apart stays as it is, whatever a rule says.
-fn verify_rule(
-    rule: &ColumnRule,
-    selection: &Selection,
-    catalog: &Catalog,
-    warn: &dyn Fn(Option<&StreamName>, String),
-) -> Result<()> {
-    let chosen = catalog.streams.iter().filter(|stream| selection.contains(&stream.name));
-    let streams = chosen.filter(|stream| rule.stream.matches(stream.name.as_str()));
-    let kept: BTreeSet<String> = streams
-        .flat_map(|stream| {
-            let fields = automatic(stream).filter(|field| rule.path.matches(field));
-            fields.map(|field| format!("{}.{field}", stream.name))
-        })
-        .collect();
-    let Some(first) = kept.first() else { return Ok(()) };
-    let done = rule.treatment.done();
-    if !rule.stream.is_open() && !rule.path.is_open() {
-        return Err(Error::config(format!(
-            "`{first}` cannot be {done}: it tells the table's records or their versions apart"
-        ))
-        .hint(
-            "take the rule out, or exclude the whole table if its values must not be in the \
-             destination",
-        ));
-    }
-    let mut names: Vec<&str> = kept.iter().take(MOST_NAMED).map(String::as_str).collect();
-    let more = format!("and {} more", kept.len() - names.len());
-    if kept.len() > names.len() {
-        names.push(&more);
-    }
-    let message = format!(
-        "`{}.{}` is to be {done}, but these columns stay readable, because they tell records or their \
-         versions apart: {}",
-        rule.stream.as_str(),
-        rule.path.as_str(),
-        names.join(", ")
-    );
-    warn(None, message);
-    Ok(())
 }
 
 /// Loads what earlier jobs had sealed and not loaded; gives what the destination then holds.
@@ -647,21 +567,16 @@ pub(crate) fn resume(
     ends.loaded.absorb(loaded);
     ends.resumed_segments = resumed;
     if resumed > 0 {
-        cx.log.event(Event::Notice {
-            level: Level::Info,
-            stream: None,
-            message: format!("loaded {resumed} segments that an earlier job had extracted"),
-        });
+        tell(cx, format!("loaded {resumed} segments that an earlier job had extracted"));
     }
     if treated > 0 {
-        cx.log.event(Event::Notice {
-            level: Level::Info,
-            stream: None,
-            message: format!(
+        tell(
+            cx,
+            format!(
                 "{treated} of them were extracted under other rules for columns: those of now were \
                  applied before they were loaded"
             ),
-        });
+        );
     }
     spool.sweep()?;
     loader.recover().map_err(destinations)

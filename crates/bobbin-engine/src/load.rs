@@ -252,6 +252,8 @@ impl<'a> Loading<'a> {
         }
         crash::point("before-commit");
         self.journal.check()?;
+        let loading = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        let began = Instant::now();
         let mut attempt = 1;
         let state = loop {
             // Worked out anew each time: a segment of the round may be set aside in between.
@@ -279,6 +281,7 @@ impl<'a> Loading<'a> {
                 }
             }
         };
+        let committing = began.elapsed();
         crash::point("after-commit");
         let round = std::mem::take(&mut self.round);
         let mut sum = Receipt::default();
@@ -302,6 +305,15 @@ impl<'a> Loading<'a> {
             let mut load = self.told(&sealed.stream, sum, bytes);
             load.version = round.iter().rev().find_map(|(sealed, _)| sealed.segment.version);
             load.replaced = round.iter().any(|(sealed, _)| sealed.segment.activates);
+            self.cx.log.event(Event::Committed {
+                stream: load.stream.clone(),
+                table: load.table.clone(),
+                rows: load.rows,
+                rejected: load.rejected,
+                bytes,
+                loading,
+                committing,
+            });
             let segments = round.iter().map(|(sealed, _)| sealed.segment.id.clone()).collect();
             self.journal.loaded(load, segments, state.as_ref());
         }

@@ -73,19 +73,24 @@ impl Engine {
     ) -> Result<Vec<Retried>> {
         // As for a job: nobody else may write these tables meanwhile.
         let hold = Hold::take(self, request.connection, cx.clock.now())?;
-        hold.keep(cx.clock, || retry_all(cx, request))?
+        let selection = self.informed(request.connection, request.selection)?;
+        hold.keep(cx.clock, || retry_all(cx, request, &selection))?
     }
 }
 
 /// Streams one by one, with the connection in hand.
-fn retry_all(cx: Context<'_>, request: &RetryRequest<'_>) -> Result<Vec<Retried>> {
+fn retry_all(
+    cx: Context<'_>,
+    request: &RetryRequest<'_>,
+    selection: &Selection,
+) -> Result<Vec<Retried>> {
     let catalog = request.tap.discover(&cx)?.catalog;
     let mut streams: Vec<&Stream> = catalog.streams.iter().collect();
     streams.retain(|stream| request.selection.contains(&stream.name));
     if let Some(table) = request.table {
         streams = vec![stream_of(&streams, table)?];
     }
-    let rules = Rules::of(request.selection)?;
+    let rules = Rules::of(selection)?;
     let started = cx.clock.now();
     let job = job_id(started);
     let destinations = |error: Error| error.of(Party::Destination);
@@ -109,7 +114,7 @@ fn retry_all(cx: Context<'_>, request: &RetryRequest<'_>) -> Result<Vec<Retried>
             continue;
         }
         let again = rules.again(stream, None);
-        let stream = request.selection.prune(stream);
+        let stream = selection.prune(stream);
         let retried = retry.stream(&stream, again).map_err(destinations)?;
         if retried.tried > 0 || retried.stopped.is_some() {
             all.push(retried);

@@ -58,8 +58,9 @@ impl Engine {
         let rounds =
             Rounds { records: request.destination.rows_per_commit().max(1), ..self.rounds };
         let mut ends = Ends::default();
-        let rules = Rules::of(request.selection)?;
-        let rules = (rounds, request.selection, &*rules);
+        let selection = self.informed(request.connection, request.selection)?;
+        let rules = Rules::of(&selection)?;
+        let rules = (rounds, &selection, &*rules);
         let recovered = resume(cx, &mut *loader, &hold.spool, rules, &journal, &mut ends)?;
         journal.catch_up();
         if request.replace && !request.destination.replaces() {

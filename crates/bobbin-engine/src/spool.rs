@@ -14,7 +14,6 @@
 //! found by [`Spool::recover`]: sealed segments are loaded by the next job, partial ones were
 //! never covered by a state and are deleted. No loading happens here.
 
-mod cipher;
 mod manifest;
 mod reader;
 mod writer;

@@ -4,6 +4,7 @@
 //! ChaCha20-Poly1305 (RFC 8439) with a random nonce for each text; a sealed text belongs to its name and
 //! opens under no other. So few are written that nonces do not repeat.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,12 @@ pub struct Vault {
     key: LessSafeKey,
     /// Where the key came from, for messages.
     from: String,
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Vault(of {})", self.from)
+    }
 }
 
 impl Vault {

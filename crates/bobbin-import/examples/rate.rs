@@ -62,7 +62,7 @@ fn main() {
     let bodies: Vec<String> = (0..REQUESTS).map(|n| body(n * RECORDS, &schema)).collect();
     let bytes: usize = bodies.iter().map(String::len).sum();
     let directory = tempfile::tempdir().unwrap();
-    let inbox = Inbox::open(directory.path(), Limits::default()).unwrap();
+    let inbox = Inbox::open(directory.path(), Limits::default(), None).unwrap();
     let requests = Requests::default();
     let all = (REQUESTS * RECORDS) as f64;
     let told = |what: &str, since: Instant| {
@@ -87,7 +87,7 @@ fn main() {
     let request = SyncRequest { catalog: &catalog, selection: &selection, state: &state };
     let mut count = Count(0);
     let since = Instant::now();
-    ImportTap::new(directory.path()).sync(&cx, &request, &mut count).unwrap();
+    ImportTap::new(directory.path(), directory.path()).sync(&cx, &request, &mut count).unwrap();
     assert_eq!(count.0, all as u64);
     told("read again", since);
 }

@@ -1,6 +1,6 @@
 //! What waits: requests on disk between a client and a job of its connection.
 //!
-//! A directory one can read with `ls`, `cat` and `zstdcat`:
+//! A directory one can read with `ls`, `cat` and, where requests are not sealed, `zstdcat`:
 //!
 //! ```text
 //! inbox.json       the series of numbers, each with its random name (`history.rs`)
@@ -29,6 +29,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bobbin_core::id::StreamName;
 use bobbin_core::state::State;
 use bobbin_core::{Error, ErrorKind, Party, Result};
+use bobbin_engine::vault::Vault;
 use jiff::Timestamp;
 
 use crate::batch::Batch;
@@ -59,6 +60,8 @@ pub struct Inbox {
     limits: Limits,
     numbers: Mutex<Numbers>,
     tables: Mutex<Tables>,
+    /// What seals requests; they are plain without it.
+    vault: Option<Vault>,
     /// Bytes that wait, as far as is known without looking: what a job deleted is still in it.
     waiting_bytes: AtomicU64,
     _lock: File,
@@ -102,11 +105,12 @@ pub struct Waiting {
 }
 
 impl Inbox {
-    /// Opens an inbox, which is made when missing, and deletes what a crash left half written.
+    /// Opens an inbox, which is made when missing, and deletes what a crash left half written. Where there is
+    /// a vault, what comes from now on is sealed (F-103).
     ///
     /// # Errors
     /// Of kind `Conflict` when somebody else takes requests into it.
-    pub fn open(directory: &Path, limits: Limits) -> Result<Self> {
+    pub fn open(directory: &Path, limits: Limits, vault: Option<Vault>) -> Result<Self> {
         let place = Place::new(directory);
         place.make()?;
         let lock = lock_of_writer(&place)?;
@@ -121,6 +125,7 @@ impl Inbox {
             tables: Mutex::new(Tables::read(&place)?),
             place,
             limits,
+            vault,
             numbers: Mutex::new(Numbers { next, history, begun: false }),
             waiting_bytes: AtomicU64::new(waiting.iter().map(|file| file.bytes).sum()),
             _lock: lock,
@@ -149,7 +154,8 @@ impl Inbox {
         let rows = batches.iter().map(Batch::rows).sum();
         self.check_room()?;
         let partial = Partial(self.place.partial()?);
-        let bytes = content::write(&partial.0, batches, files::random()?, now)?;
+        let bytes =
+            content::write((&partial.0, self.vault.as_ref()), batches, files::random()?, now)?;
         // Before it is visible: a job then knows each table it meets.
         locked(&self.tables).learn(&self.place, batches)?;
         let file = {

@@ -3,7 +3,7 @@
 mod send;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bobbin_core::Result;
 use bobbin_core::id::StreamName;
@@ -29,12 +29,14 @@ const GROUP_REQUESTS: usize = 4_096;
 #[derive(Clone, Debug)]
 pub struct ImportTap {
     place: Place,
+    home: PathBuf,
 }
 
 impl ImportTap {
-    /// The inbox in this directory, which need not be there yet.
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { place: Place::new(&directory.into()) }
+    /// The inbox in this directory, which need not be there yet. What is sealed in it opens with the key of
+    /// `home`.
+    pub fn new(directory: impl Into<PathBuf>, home: impl Into<PathBuf>) -> Self {
+        Self { place: Place::new(&directory.into()), home: home.into() }
     }
 }
 
@@ -87,6 +89,7 @@ impl Tap for ImportTap {
         let mut run = Run {
             cx: *cx,
             place: &self.place,
+            home: &self.home,
             history: &history,
             state: request.state.clone(),
             sender: Sender::new(*cx, request.selection, &tables),
@@ -134,6 +137,7 @@ struct Lacking {
 struct Run<'a> {
     cx: Context<'a>,
     place: &'a Place,
+    home: &'a Path,
     history: &'a History,
     state: State,
     sender: Sender<'a>,
@@ -180,7 +184,7 @@ impl Run<'_> {
     /// Reads a request into the group; one that is damaged is set aside.
     fn read(&mut self, file: &Named, group: &mut Group) -> Result<()> {
         self.cx.cancel.check()?;
-        match Content::read(&file.path) {
+        match Content::read(&file.path, self.home) {
             Ok(content) => {
                 group.bytes += content.size();
                 group.requests.push(content);

@@ -1,5 +1,6 @@
 //! Connecting.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
@@ -14,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::{Config, Tls};
+use crate::config::{Config, Guard, Tls};
 use crate::error::{self, Doing};
 use crate::patience::{Patiently, Plain};
 use crate::tunnel::Tunnel;
@@ -26,7 +27,6 @@ const ON_THE_WAY: Duration = Duration::from_secs(10);
 pub(crate) fn connect(config: &Config) -> Result<Client> {
     let mut target = postgres::Config::new();
     target
-        .host(&config.host)
         .dbname(&config.database)
         .user(&config.user)
         .application_name("bobbin")
@@ -34,9 +34,6 @@ pub(crate) fn connect(config: &Config) -> Result<Client> {
         .keepalives_idle(Duration::from_secs(30))
         .keepalives_interval(Duration::from_secs(10))
         .keepalives_retries(3);
-    if config.ssh.is_none() {
-        target.port(config.port);
-    }
     if let Some(password) = &config.password {
         target.password(password.reveal());
     }
@@ -67,34 +64,51 @@ fn in_time(mut target: postgres::Config, config: &Config) -> Result<Client> {
     if let Some((_, tunnel)) = &tunnel {
         // The name stays the one that certificates are compared with.
         let entrance = tunnel.entrance();
-        target.hostaddr(entrance.ip()).port(entrance.port());
+        target.host(&config.host).hostaddr(entrance.ip()).port(entrance.port());
+    } else {
+        target.port(config.port);
+        if config.guard.is_none() {
+            target.host(&config.host);
+        }
     }
-    let connecting: Box<dyn FnOnce() -> Result<Client, postgres::Error> + Send> = match config.tls {
+    let guard = config.guard.filter(|_| tunnel.is_none());
+    type Connecting = dyn FnOnce(postgres::Config) -> Result<Client, postgres::Error> + Send;
+    let connecting: Box<Connecting> = match config.tls {
         // A Unix socket loses nothing on the way.
         Tls::Off if config.host.starts_with('/') => {
             target.ssl_mode(SslMode::Disable);
-            Box::new(move || target.connect(NoTls))
+            Box::new(move |target| target.connect(NoTls))
         }
         Tls::Off => {
             target.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-            Box::new(move || target.connect(Patiently { inner: Plain, most }))
+            Box::new(move |target| target.connect(Patiently { inner: Plain, most }))
         }
         Tls::Require => {
             target.ssl_mode(SslMode::Require);
             let inner = MakeRustlsConnect::new(trust(config)?);
-            Box::new(move || target.connect(Patiently { inner, most }))
+            Box::new(move |target| target.connect(Patiently { inner, most }))
         }
     };
+    let (host, port) = (config.host.clone(), config.port);
     let (sender, connected) = sync_channel(1);
     // When it comes too late nobody takes what it sends, and the connection is closed.
     thread::Builder::new()
         .name("connect".to_owned())
         .spawn(move || {
-            let _ = sender.send(connecting());
+            let found = guard.map_or(Ok(Vec::new()), |guard| found(guard, &host, port));
+            let connected = found.map(|found| {
+                for address in found {
+                    // Beside the name, that certificates are compared with.
+                    target.host(&host).hostaddr(address.ip());
+                }
+                connecting(target)
+            });
+            let _ = sender.send(connected);
         })
         .map_err(|error| Error::io("cannot start a thread", error))?;
     match connected.recv_timeout(config.connect_timeout) {
-        Ok(connected) => connected.map_err(|error| {
+        Ok(Err(refused)) => Err(error::at(refused, config)),
+        Ok(Ok(connected)) => connected.map_err(|error| {
             let tunnel = tunnel.filter(|_| error.as_db_error().is_none());
             match tunnel.and_then(|(ssh, tunnel)| tunnel.fault(ssh)) {
                 Some(fault) => error::at(fault, config),
@@ -104,6 +118,21 @@ fn in_time(mut target: postgres::Config, config: &Config) -> Result<Client> {
         Err(RecvTimeoutError::Timeout) => Err(error::connecting_took_too_long(config)),
         Err(RecvTimeoutError::Disconnected) => Err(Error::bug("the thread that connects died")),
     }
+}
+
+/// The addresses of a host, all of which the guard allows: of several, one that is not hides behind the others.
+fn found(guard: Guard, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    let found = (guard.resolve)(host, port).ok().filter(|found| !found.is_empty());
+    let found = found.ok_or_else(|| {
+        Error::new(ErrorKind::Unavailable, "the host's name is not known")
+            .hint("check host, and this machine's DNS")
+    })?;
+    if found.iter().all(|address| (guard.allows)(address.ip())) {
+        return Ok(found);
+    }
+    Err(Error::config("the host's name leads to this machine, or beside it on the wire").hint(
+        "through the API it leads to another machine; allow_local = true in [service] of the file allows any",
+    ))
 }
 
 fn trust(config: &Config) -> Result<ClientConfig> {

@@ -1,5 +1,7 @@
 //! What a person may set.
 
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +32,24 @@ pub struct Ssh {
     pub known_hosts_file: Option<PathBuf>,
 }
 
+/// What looks a host's name up, and which addresses it may lead to. These alone are connected to: there is no
+/// second look-up that could lead elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    /// Gives the addresses of a name and port, as [`std::net::ToSocketAddrs`] does.
+    pub resolve: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+    /// Whether an address may be connected to.
+    pub allows: fn(IpAddr) -> bool,
+}
+
+impl Guard {
+    /// Looks names up as the system does.
+    pub fn new(allows: fn(IpAddr) -> bool) -> Self {
+        let resolve = |host: &str, port| Ok((host, port).to_socket_addrs()?.collect());
+        Self { resolve, allows }
+    }
+}
+
 /// Where the database is, and how patient bobbin is with it.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -51,6 +71,8 @@ pub struct Config {
     pub rows_per_commit: u64,
     /// The tunnel to go through. `host` and `port` are then as the tunnel's host sees them.
     pub ssh: Option<Ssh>,
+    /// What is asked before connecting. Default: nothing. Through a tunnel the host is looked up where that ends.
+    pub guard: Option<Guard>,
     /// How tables look. Default: arrays are tables of their own.
     pub layout: Layout,
     /// How long connecting may take, with TLS and log-in.
@@ -82,6 +104,7 @@ impl Config {
             ca_file: None,
             rows_per_commit: 50_000,
             ssh: None,
+            guard: None,
             layout: Layout { arrays: Arrays::Tables, ..Layout::default() },
             connect_timeout: Duration::from_secs(15),
             statement_timeout: Duration::from_mins(30),

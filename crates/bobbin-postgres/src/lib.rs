@@ -29,5 +29,5 @@ mod table;
 mod tunnel;
 mod work;
 
-pub use config::{Config, Ssh, Tls};
+pub use config::{Config, Guard, Ssh, Tls};
 pub use destination::Postgres;

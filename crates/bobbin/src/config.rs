@@ -245,7 +245,8 @@ impl Config {
                     Ok(_) if parts.contains_key(name) => {
                         broken.insert((thing, name.clone()), taken(thing, name));
                     }
-                    Ok(part) => {
+                    Ok(mut part) => {
+                        part.guarded &= !file.service.allow_local;
                         parts.insert(name.clone(), part);
                     }
                     Err(error) => {
@@ -386,6 +387,7 @@ fn hash_key(value: &toml::Value, path: &Path, base: &Path) -> Part {
         settings: [(HASH_KEY.to_owned(), value.clone())].into_iter().collect(),
         base: base.to_owned(),
         by: Managed::File,
+        guarded: false,
     }
 }
 
@@ -469,7 +471,7 @@ mod tests {
         let report = |text: &str| parse(text).map(|_| ()).unwrap_err().report();
         insta::assert_snapshot!(report("[connections.a]\nsource = \"k\"\ndestnation = \"d\"\n"), @r"
         the configuration file cannot be understood (path: bobbin.toml, line: 3, column: 1)
-          caused by: unknown field `destnation`, expected one of `source`, `destination`, `display_name`, `schema`, `tables`, `exclude`, `drop`, `hash`, `mask`, `schedule`
+          caused by: unknown field `destnation`, expected one of `source`, `destination`, `display_name`, `schema`, `tables`, `exclude`, `new_columns`, `include`, `drop`, `hash`, `mask`, `schedule`
           hint: `bobbin init --print` shows a file with every setting explained
         ");
         insta::assert_snapshot!(report(&GOOD.replace("source = \"k\"", "source = \"kk\"")), @r"

@@ -92,6 +92,8 @@ pub(crate) fn run(
     let read = backfill.map(|backfill| selection.narrowed(&backfill.tables));
     let mut tap = registry::tap_of(connection, engine.home())?;
     let destination = registry::destination(&connection.destination, engine.home(), log.clone())?;
+    #[cfg(feature = "otel")]
+    let log = &std::sync::Arc::new(crate::trace::Traced::new(log.clone()));
     let cx = Context { clock: &Wall, cancel, log: &**log };
     engine.run(
         cx,

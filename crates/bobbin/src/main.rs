@@ -17,6 +17,8 @@ mod remote;
 mod served;
 mod support;
 mod time;
+#[cfg(feature = "otel")]
+mod trace;
 mod verify;
 
 use std::process::ExitCode;
@@ -50,7 +52,10 @@ fn main() -> ExitCode {
         return ExitCode::from(exit::CONFIG);
     }
     let arguments = cli::Arguments::parse();
-    match cli::run(arguments) {
+    let ended = cli::run(arguments);
+    #[cfg(feature = "otel")]
+    trace::finish();
+    match ended {
         Ok(code) => match out::failure() {
             None => ExitCode::from(code),
             Some(error) => {

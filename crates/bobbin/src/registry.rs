@@ -16,7 +16,7 @@ use bobbin_core::tap::Tap;
 use bobbin_core::{Error, Result};
 use bobbin_duckdb::DuckDb;
 use bobbin_import::tap::ImportTap;
-use bobbin_postgres::{Postgres, Ssh, Tls};
+use bobbin_postgres::{Guard, Postgres, Ssh, Tls};
 use serde_json::{Map, Value};
 use tap_kustomer::config::Config;
 use tap_kustomer::tap::KustomerTap;
@@ -28,7 +28,7 @@ pub(crate) const IMPORT: &str = "import_api";
 
 /// The tap of a connection.
 pub(crate) fn tap_of(connection: &Connection, home: &Path) -> Result<Box<dyn Tap>> {
-    tap(&connection.source, &inbox(home, &connection.id))
+    tap(&connection.source, (&inbox(home, &connection.id), home))
 }
 
 /// Whether a connection's source can be asked for everything again.
@@ -49,11 +49,11 @@ pub(crate) fn inbox(home: &Path, connection: &ConnectionId) -> PathBuf {
     home.join("inbox").join(connection.as_str())
 }
 
-/// The tap of a source; what is pushed into its connection waits in `inbox`.
-pub(crate) fn tap(part: &Part, inbox: &Path) -> Result<Box<dyn Tap>> {
+/// The tap of a source; what is pushed into its connection waits in `inbox`, sealed with the key of `home`.
+pub(crate) fn tap(part: &Part, (inbox, home): (&Path, &Path)) -> Result<Box<dyn Tap>> {
     match part.kind.as_str() {
         IMPORT => match part.settings.keys().next() {
-            None => Ok(Box::new(ImportTap::new(inbox))),
+            None => Ok(Box::new(ImportTap::new(inbox, home))),
             Some(key) => {
                 Err(Error::config(format!("source `{}` has an unknown setting `{key}`", part.name))
                     .hint("a source of type import_api takes none"))
@@ -208,6 +208,9 @@ fn postgres(part: &Part) -> Result<bobbin_postgres::Config> {
         config.ca_file = Some(part.base.join(file));
         config.tls = Tls::Require;
     }
+    if part.guarded {
+        config.guard = Some(Guard::new(|address| !types::is_local_address(address)));
+    }
     config.layout = layout::layout(part, config.layout)?;
     if let Some(rows) = number("rows_per_commit")? {
         config.rows_per_commit = rows;
@@ -298,5 +301,38 @@ pub(crate) fn json(value: &toml::Value) -> Value {
         toml::Value::Table(table) => {
             table.iter().map(|(key, value)| (key.clone(), json(value))).collect()
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+    use crate::config::Managed;
+
+    /// What a name leads to is asked of what came through the API alone.
+    #[test]
+    fn a_postgres_host_of_the_api_is_guarded() {
+        let settings: toml::Table = toml::from_str(
+            "type = 'postgres'\nhost = 'db.example.com'\ndatabase = 'd'\nuser = 'u'",
+        )
+        .unwrap();
+        let part = |by| Part::new(("destination", "x"), settings.clone(), Path::new("."), by);
+        assert!(postgres(&part(Managed::File).unwrap()).unwrap().guard.is_none());
+        let mut part = part(Managed::Api).unwrap();
+        let guard = postgres(&part).unwrap().guard.unwrap();
+        for (address, allowed) in [
+            ("127.0.0.1", false),
+            ("169.254.169.254", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("10.0.0.5", true),
+            ("93.184.216.34", true),
+        ] {
+            assert_eq!((guard.allows)(address.parse().unwrap()), allowed, "{address}");
+        }
+        part.guarded = false;
+        assert!(postgres(&part).unwrap().guard.is_none(), "allow_local");
     }
 }

@@ -155,7 +155,9 @@ impl Program for Served {
     fn selection(&self, connection: &ConnectionId) -> Option<Selection> {
         let config = self.config();
         let mut connections = config.connections.values();
-        connections.find(|known| known.id == *connection).map(|found| found.selection.clone())
+        let chosen = &connections.find(|known| known.id == *connection)?.selection;
+        // Whoever asks reads the ledger, too, and tells what is wrong with it.
+        Some(config.engine().informed(connection, chosen).unwrap_or_else(|_| chosen.clone()))
     }
 
     fn parts(&self, thing: Thing) -> Vec<Part> {

@@ -307,4 +307,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
     CREATE INDEX jobs_complete ON jobs (connection, ended)
         WHERE outcome = 'complete' AND trigger <> 'backfill';
 ",
+    "
+    CREATE TABLE known_columns (
+        connection TEXT PRIMARY KEY,
+        columns TEXT NOT NULL,
+        saved TEXT NOT NULL
+    ) STRICT;
+",
 ];

@@ -7,7 +7,7 @@ use std::path::Path;
 use bobbin_core::{Error, Result};
 
 use super::Sealed;
-use super::cipher::In;
+use crate::sealed::In;
 
 /// The text of a sealed segment. Frame checksums are verified while reading.
 pub struct SegmentReader {

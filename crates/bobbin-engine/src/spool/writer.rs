@@ -19,8 +19,8 @@ use bobbin_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 
 use super::Sealed;
-use super::cipher::Out;
 use super::manifest::data_path;
+use crate::sealed::Out;
 use crate::treat::Rules;
 use crate::vault::Vault;
 

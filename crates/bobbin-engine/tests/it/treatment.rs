@@ -9,9 +9,11 @@ use bobbin_core::catalog::Catalog;
 use bobbin_core::clock::SystemClock;
 use bobbin_core::report::{Event, JobLog, Level, NoLog};
 use bobbin_core::secret::Secret;
-use bobbin_core::selection::{ColumnRule, Pattern, Selection, StreamSelection, Treatment};
+use bobbin_core::selection::{
+    ColumnRule, NewColumns, Pattern, Selection, StreamSelection, Treatment,
+};
 use bobbin_core::tap::Context;
-use bobbin_engine::engine::verify_selection;
+use bobbin_engine::choice::verify_selection;
 use bobbin_engine::{ResetRequest, RetryRequest};
 use serde_json::Value;
 
@@ -89,6 +91,32 @@ fn new_rules_reach_what_waits_in_the_spool() {
             assert!(lines[0].get("note").is_none(), "{lines:?}");
             assert!(spool_files(&spool).is_empty());
         }
+    }
+}
+
+/// New columns do not reach the disk; what waits from a time when they were on loses them before it is loaded.
+#[test]
+fn f49_what_waits_loses_columns_that_are_not_known() {
+    let off = Selection { new_columns: NewColumns::Off, ..Selection::all() };
+    let on = Selection::all();
+    for then in [&on, &off] {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut engine, memory) = (engine(&directory), Memory::default());
+        engine.seal_spool = false;
+        // The stream declares its id alone.
+        run_chosen(&SystemClock, &engine, &[], &memory, &off).unwrap();
+        memory.faults.lock().unwrap().push(Fault::Load(1, ErrorKind::Permission));
+        run_chosen(&SystemClock, &engine, &STEPS, &memory, then).unwrap();
+        let files = spool_files(&directory.path().join("spool"));
+        let data = files.iter().find(|path| path.extension().unwrap() != "json").unwrap();
+        let text = zstd::decode_all(fs::File::open(data).unwrap()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.contains(EMAIL), then.new_columns == NewColumns::On, "{text}");
+        let report = run_chosen(&SystemClock, &engine, &STEPS, &memory, &off).unwrap();
+        assert_eq!(report.resumed_segments, 1, "{report:?}");
+        let lines = lines(&memory);
+        assert_eq!((lines.len(), &lines[0]["id"].is_string()), (1, &true), "{lines:?}");
+        assert!(lines[0].get("email").is_none(), "{lines:?}");
     }
 }
 

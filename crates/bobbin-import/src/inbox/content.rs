@@ -1,7 +1,8 @@
-//! What a request's file holds: one zstd frame with a checksum over everything.
+//! What a request's file holds: one zstd frame with a checksum over everything, sealed or plain
+//! (`bobbin_engine::sealed`).
 //!
 //! Its first line is the [`Header`]; then come the lines of its tables, each table's after the other's
-//! (`Batch::lines`). One can read it with `zstdcat`.
+//! (`Batch::lines`). One can read a plain one with `zstdcat`.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -11,6 +12,8 @@ use std::path::Path;
 use bobbin_core::catalog::Stream;
 use bobbin_core::id::StreamName;
 use bobbin_core::{Error, ErrorKind, Result};
+use bobbin_engine::sealed::{In, MAGIC, Out};
+use bobbin_engine::vault::Vault;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +73,7 @@ pub(crate) enum Fault {
 
 /// Writes a request to `path`, durably but for its directory; gives the file's size.
 pub(super) fn write(
-    path: &Path,
+    (path, vault): (&Path, Option<&Vault>),
     batches: &[Batch],
     mark: String,
     received: Timestamp,
@@ -87,25 +90,28 @@ pub(super) fn write(
     let mut header = serde_json::to_vec(&header)
         .map_err(|error| Error::bug("cannot write a request's header").caused_by(error))?;
     header.push(b'\n');
+    let failed = |error| {
+        Error::io("cannot write a request to the inbox", error).with("path", path.display())
+    };
+    let out = Out::begin(File::create_new(path).map_err(failed)?, vault)?;
     let write = || -> io::Result<u64> {
-        let mut encoder = zstd::Encoder::new(File::create_new(path)?, 1)?;
+        let mut encoder = zstd::Encoder::new(out, 1)?;
         encoder.include_checksum(true)?;
         encoder.write_all(&header)?;
         for batch in batches {
             encoder.write_all(&batch.lines)?;
         }
-        let file = encoder.finish()?;
+        let file = encoder.finish()?.finish()?;
         file.sync_all()?;
         Ok(file.metadata()?.len())
     };
-    write().map_err(|error| {
-        Error::io("cannot write a request to the inbox", error).with("path", path.display())
-    })
+    write().map_err(failed)
 }
 
 impl Content {
-    /// Reads a file whole and checks it, before anyone takes anything of it.
-    pub(crate) fn read(path: &Path) -> Result<Self, Fault> {
+    /// Reads a file whole and checks it, before anyone takes anything of it. One that is sealed opens with the
+    /// key of `home`; while there is no key, no file is called damaged for that.
+    pub(crate) fn read(path: &Path, home: &Path) -> Result<Self, Fault> {
         let failed = |error| {
             let error = Error::io("cannot read a request of the inbox", error);
             Fault::Failed(error.with("path", path.display()))
@@ -118,8 +124,13 @@ impl Content {
             }
             Err(error) => return Err(failed(error)),
         };
+        if file.starts_with(MAGIC) {
+            Vault::open(home, false)
+                .map_err(|error| Fault::Failed(error.with("path", path.display())))?;
+        }
         let mut text = Vec::with_capacity(file.len() * 6);
-        let decoded = zstd::Decoder::with_buffer(file.as_slice())
+        let decoded = In::begin(io::Cursor::new(file), home)
+            .and_then(zstd::Decoder::new)
             .and_then(|decoder| decoder.take(MOST_TEXT).read_to_end(&mut text));
         let header = header(&text);
         if let Err(error) = decoded {

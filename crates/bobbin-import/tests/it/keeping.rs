@@ -10,7 +10,8 @@ use std::thread;
 use bobbin_core::ErrorKind;
 use bobbin_core::cancel::Cancel;
 use bobbin_core::clock::SystemClock;
-use bobbin_core::report::NoLog;
+use bobbin_core::report::{Level, NoLog};
+use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::{Context, Tap as _};
 use bobbin_import::inbox::{Inbox, Limits, Waiting};
@@ -113,7 +114,7 @@ fn what_a_crash_left_half_written_goes_and_nothing_else() {
     let inbox = home.open();
     assert_eq!(home.names("requests"), before);
     // While somebody writes, nobody else may, who would delete what is being written.
-    let second = Inbox::open(&home.path(), Limits::default()).unwrap_err();
+    let second = Inbox::open(&home.path(), Limits::default(), None).unwrap_err();
     assert_eq!(second.kind(), ErrorKind::Conflict);
     assert_eq!(inbox.accept(&upserts("t", &[(2, 2)]), now()).unwrap().number, 2);
     assert_eq!(home.run(&State::default()).ids(), [1, 2]);
@@ -123,7 +124,7 @@ fn what_a_crash_left_half_written_goes_and_nothing_else() {
 fn beyond_its_bounds_an_inbox_takes_nothing_and_keeps_what_it_has() {
     let home = Home::new();
     let limits = Limits { most_waiting_bytes: 1000, reserve_bytes: 0 };
-    let inbox = Inbox::open(&home.path(), limits).unwrap();
+    let inbox = Inbox::open(&home.path(), limits, None).unwrap();
     let mut taken = 0;
     let error = loop {
         match inbox.accept(&upserts("t", &[(taken, 1)]), now()) {
@@ -147,7 +148,7 @@ fn beyond_its_bounds_an_inbox_takes_nothing_and_keeps_what_it_has() {
 fn a_disk_that_is_nearly_full_takes_nothing() {
     let home = Home::new();
     let limits = Limits { reserve_bytes: u64::MAX, ..Limits::default() };
-    let inbox = Inbox::open(&home.path(), limits).unwrap();
+    let inbox = Inbox::open(&home.path(), limits, None).unwrap();
     // A twentieth of the disk is the most that is kept free: only a disk that lacks it refuses.
     match inbox.accept(&upserts("t", &[(1, 1)]), now()) {
         Ok(_) => assert_eq!(home.names("requests").len(), 1),
@@ -274,7 +275,7 @@ fn a_check_tells_what_waits() {
     let home = Home::new();
     let cancel = Cancel::new();
     let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
-    let tap = ImportTap::new(home.path());
+    let tap = ImportTap::new(home.path(), home.path());
     // Nothing ever came: there is not even a directory.
     assert!(tap.discover(&cx).unwrap().catalog.streams.is_empty());
     let facts = tap.check(&cx).unwrap().facts;
@@ -310,4 +311,46 @@ fn an_inbox_has_so_many_tables_and_those_it_has_go_on() {
     push_into(985..1000).unwrap();
     push_into(1000..1001).unwrap_err();
     push_into(0..1000).unwrap();
+}
+
+/// F-103: who has the disk alone reads nothing of a sealed request; one of an earlier release is read beside it.
+#[test]
+fn f103_what_was_pushed_waits_sealed_and_opens_with_its_key() {
+    const CANARY: &str = "canary-5d1e";
+    let home = Home::new();
+    let body = |id: u32| {
+        format!(
+            r#"{{"table_name":"t","schema":{{"properties":{{"id":{{"type":"integer"}}}}}},"key_names":["id"],"messages":[{{"action":"upsert","sequence":1,"data":{{"id":{id},"name":"{CANARY}"}}}}]}}"#
+        )
+    };
+    home.accept(&batch(&body(1)));
+    let plain = home.request();
+    assert!(text(&plain).contains(CANARY));
+    home.accept_sealed(&batch(&body(2)));
+    let sealed = home.path().join("requests").join(&home.names("requests")[1]);
+    let bytes = fs::read(&sealed).unwrap();
+    assert!(::zstd::decode_all(&bytes[..]).is_err(), "it is no plain request");
+    // Nor is one hidden behind its head.
+    let frame = [0x28, 0xb5, 0x2f, 0xfd];
+    assert!(!bytes.windows(4).any(|window| window == frame));
+    for name in home.names("").iter().filter(|name| *name != "store-key") {
+        let text = fs::read(home.path().join(name)).unwrap();
+        assert!(!text.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{name}");
+    }
+    assert_eq!(home.run(&State::default()).ids(), [1, 2]);
+
+    // While the key is away nothing is called damaged; with another key it is, and is kept.
+    let key = home.path().join("store-key");
+    let elsewhere = home.path().join("away");
+    fs::rename(&key, &elsewhere).unwrap();
+    let (ran, result) = home.try_run(&State::default(), &Selection::all());
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Config);
+    assert!(ran.told.is_empty() && home.names("damaged").is_empty());
+    fs::write(&key, "ab".repeat(32)).unwrap();
+    let ran = home.run(&State::default());
+    assert!(ran.notice(Level::Error, "request 2 of"), "told");
+    let aside = home.path().join("damaged").join(&home.names("damaged")[0]);
+    fs::rename(&elsewhere, &key).unwrap();
+    fs::rename(aside, &sealed).unwrap();
+    assert_eq!(home.run(&State::default()).ids(), [1, 2]);
 }

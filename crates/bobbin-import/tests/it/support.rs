@@ -15,6 +15,7 @@ use bobbin_core::selection::Selection;
 use bobbin_core::state::State;
 use bobbin_core::tap::{Completeness, Context, Output, StreamOutcome, SyncRequest, Tap as _};
 use bobbin_core::{Error, Result};
+use bobbin_engine::vault::Vault;
 use bobbin_import::Batch;
 use bobbin_import::inbox::{Accepted, Inbox, Limits};
 use bobbin_import::request::Requests;
@@ -60,7 +61,15 @@ impl Home {
     }
 
     pub(crate) fn open(&self) -> Inbox {
-        Inbox::open(&self.path(), Limits { reserve_bytes: 0, ..Limits::default() }).unwrap()
+        Inbox::open(&self.path(), Limits { reserve_bytes: 0, ..Limits::default() }, None).unwrap()
+    }
+
+    /// Takes a request and seals it, with a key that lies in the inbox's own directory here.
+    pub(crate) fn accept_sealed(&self, batches: &[Batch]) -> Accepted {
+        let limits = Limits { reserve_bytes: 0, ..Limits::default() };
+        let vault = Vault::open(&self.path(), true).unwrap();
+        let inbox = Inbox::open(&self.path(), limits, Some(vault)).unwrap();
+        inbox.accept(batches, now()).unwrap()
     }
 
     pub(crate) fn accept(&self, batches: &[Batch]) -> Accepted {
@@ -105,7 +114,7 @@ impl Home {
         };
         let cancel = Cancel::new();
         let cx = Context { clock: &SystemClock, cancel: &cancel, log: &log };
-        let tap = ImportTap::new(self.path());
+        let tap = ImportTap::new(self.path(), self.path());
         let catalog = tap.discover(&cx).unwrap().catalog;
         let request = SyncRequest { catalog: &catalog, selection, state };
         let mut ran = Ran { state: state.clone(), ..Ran::default() };

@@ -1,9 +1,14 @@
 //! Connecting, and what is said when it fails. F-88.
 
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+
 use bobbin_core::ErrorKind;
 use bobbin_core::secret::Secret;
-use bobbin_postgres::{Config, Tls};
+use bobbin_postgres::{Config, Guard, Tls};
 
+use crate::server::{Server, Setup};
 use crate::support::Place;
 
 #[test]
@@ -64,6 +69,74 @@ fn what_is_wrong_is_told_apart() {
         ErrorKind::Unavailable,
         &["name is not known"],
     );
+}
+
+/// How often names were looked up, and where they led the first and every other time.
+static ASKED: AtomicU32 = AtomicU32::new(0);
+static TRAP: AtomicU16 = AtomicU16::new(0);
+static SERVER: OnceLock<SocketAddr> = OnceLock::new();
+
+/// A name whose owner changes what it leads to after it was judged.
+fn rebinding(_: &str, _: u16) -> std::io::Result<Vec<SocketAddr>> {
+    Ok(vec![match ASKED.fetch_add(1, Ordering::SeqCst) {
+        0 => *SERVER.get().unwrap(),
+        _ => SocketAddr::from(([127, 0, 0, 1], TRAP.load(Ordering::SeqCst))),
+    }])
+}
+
+/// What a name leads to is judged, and what was judged is what is connected to.
+#[test]
+fn a_name_leads_where_its_guard_allows_and_is_looked_up_once() {
+    // Nobody but the guard knows the name: another look-up would fail.
+    let server = Server::with(&Setup { tcp: true, ..Setup::default() });
+    SERVER.set(server.address()).unwrap();
+    let mut config = Config::new("warehouse.invalid", "postgres", "boss");
+    config.tls = Tls::Off;
+    config.port = server.address().port();
+    config.guard = Some(Guard {
+        resolve: |_, port| {
+            // The first does not answer, as one of several may not.
+            let silent = SocketAddr::from(([127, 255, 255, 254], port));
+            Ok(vec![silent, *SERVER.get().unwrap()])
+        },
+        allows: |_| true,
+    });
+    Place::check(&config).unwrap();
+
+    let refused = |config: &Config, trap: &TcpListener| {
+        let error = Place::check(config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{}", error.report());
+        assert!(error.report().contains("allow_local"), "{}", error.report());
+        trap.set_nonblocking(true).unwrap();
+        assert!(trap.accept().is_err(), "it was connected to");
+    };
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    config.port = trap.local_addr().unwrap().port();
+    TRAP.store(config.port, Ordering::SeqCst);
+    // It leads to the server when it is asked first, and to the trap from then on.
+    config.port = server.address().port();
+    let judged = |address: IpAddr| address == SERVER.get().unwrap().ip();
+    config.guard = Some(Guard { resolve: rebinding, allows: judged });
+    Place::check(&config).unwrap();
+    assert_eq!(ASKED.load(Ordering::SeqCst), 1);
+    config.port = trap.local_addr().unwrap().port();
+    refused(&config, &trap);
+    let world = |address: IpAddr| !address.is_loopback();
+    // One that hides behind another.
+    let both = |_: &str, port| {
+        let known = |octets| SocketAddr::from((octets, port));
+        Ok(vec![known([192, 0, 2, 1]), known([127, 0, 0, 1])])
+    };
+    config.guard = Some(Guard { resolve: both, allows: world });
+    refused(&config, &trap);
+    // As the system looks names up.
+    config.host = "localhost".to_owned();
+    config.guard = Some(Guard::new(world));
+    refused(&config, &trap);
+    config.host = "no-such-host.invalid".to_owned();
+    let error = Place::check(&config).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.report().contains("name is not known"), "{}", error.report());
 }
 
 #[test]

@@ -61,6 +61,7 @@ pub(super) async fn stream(
                     "description": column.schema.description,
                     "automatic": treated.is_automatic(&column.path),
                     "selected": !treated.excludes(&column.path),
+                    "new": treated.is_new(&column.path),
                     "treatment": treated.by(&column.path).map(|treatment| treatment.done()),
                 })
             })

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::id::StreamName;
 use bobbin_core::schema::{Kind, Object, Schema};
-use bobbin_core::selection::Treated;
+use bobbin_core::selection::{Selection, Treated};
 use bobbin_core::tap::Discovery;
 use bobbin_engine::ledger::{Ledger, Thing};
 use jiff::Timestamp;
@@ -121,7 +121,7 @@ fn describe(
             "metadata": {
                 "inclusion": if automatic { "automatic" } else { "available" },
                 "selected": if automatic { Value::Null } else { (!treated.excludes(&path)).into() },
-                "selected-by-default": true,
+                "selected-by-default": !treated.is_new(&path),
             },
         }));
         if let Kind::Object(inner) = &schema.kind {
@@ -193,7 +193,7 @@ pub(super) async fn select(
             return Err(Problem::refused("invalid_fields", detail));
         };
         let selection = api.program.selection(found.connection()).unwrap_or_default();
-        let mut choice = Choice::of(&body, &discovery.catalog, |name| selection.contains(name));
+        let mut choice = Choice::of(&body, &discovery.catalog, selection);
         for wish in &wishes.streams {
             choice.take(wish, &discovery.catalog)?;
         }
@@ -211,26 +211,25 @@ pub(super) async fn select(
     .await
 }
 
-/// Tables that are replicated, columns that are not.
+/// Tables that are replicated, columns that are not, and new ones that are.
 struct Choice {
+    selection: Selection,
     tables: BTreeSet<String>,
     excluded: BTreeSet<String>,
+    included: BTreeSet<String>,
 }
 
 impl Choice {
-    fn of(
-        body: &Map<String, Value>,
-        catalog: &Catalog,
-        chosen: impl Fn(&StreamName) -> bool,
-    ) -> Self {
+    fn of(body: &Map<String, Value>, catalog: &Catalog, selection: Selection) -> Self {
         let texts = |key: &str| {
             let texts = body.get(key).and_then(Value::as_array).into_iter().flatten();
             texts.filter_map(Value::as_str).map(str::to_owned)
         };
-        let named = catalog.streams.iter().filter(|stream| chosen(&stream.name));
+        let named = catalog.streams.iter().filter(|stream| selection.contains(&stream.name));
         // A table that is not on offer now is still wished for.
         let tables = named.map(|stream| stream.name.to_string()).chain(texts("tables")).collect();
-        Self { tables, excluded: texts("exclude").collect() }
+        let (excluded, included) = (texts("exclude").collect(), texts("include").collect());
+        Self { selection, tables, excluded, included }
     }
 
     fn take(&mut self, wish: &Wish, catalog: &Catalog) -> Answer<()> {
@@ -258,13 +257,14 @@ impl Choice {
                     }
                     (key, _) => return Err(wrong(format!("`{key}` cannot be set so"))),
                 };
-                self.set(table, &path, selected);
+                self.set(stream, &path, selected);
             }
         }
         Ok(())
     }
 
-    fn set(&mut self, table: &str, path: &[&str], selected: bool) {
+    fn set(&mut self, stream: &Stream, path: &[&str], selected: bool) {
+        let table = stream.name.as_str();
         if path.is_empty() {
             // A choice that was written for the table as a whole gives way to this one.
             self.excluded.remove(table);
@@ -275,17 +275,25 @@ impl Choice {
             }
             return;
         }
-        let column = format!("{table}.{}", path.join("."));
-        if selected {
-            self.excluded.remove(&column);
-        } else {
+        let path = path.join(".");
+        let column = format!("{table}.{path}");
+        if !selected {
+            self.included.remove(&column);
             self.excluded.insert(column);
+            return;
+        }
+        self.excluded.remove(&column);
+        if self.selection.of(stream).is_new(&path) {
+            self.included.insert(column);
         }
     }
 
     fn write(self, body: &mut Map<String, Value>) {
         body.insert("tables".to_owned(), self.tables.into_iter().collect());
         body.insert("exclude".to_owned(), self.excluded.into_iter().collect());
+        if !self.included.is_empty() || body.contains_key("include") {
+            body.insert("include".to_owned(), self.included.into_iter().collect());
+        }
     }
 }
 

@@ -35,6 +35,7 @@ impl Discover {
         let Discovery { catalog, unreadable } =
             registry::tap_of(connection, &config.home)?.discover(&cx)?;
         progress.finish();
+        let selection = config.engine().informed(&connection.id, &connection.selection)?;
         let wanted = |stream: &&Stream| {
             self.table.as_ref().is_none_or(|table| table == stream.name.as_str())
         };
@@ -59,7 +60,7 @@ impl Discover {
                             "name": column.name(),
                             "type": column.kind(),
                             "description": column.schema.description.as_deref().unwrap_or(""),
-                            "selected": !connection.selection.excludes(stream, &column.path),
+                            "selected": !selection.excludes(stream, &column.path),
                             "path": column.path,
                         })).collect::<Vec<_>>(),
                     })

@@ -54,12 +54,22 @@ impl Plan {
         let discovered = registry::tap_of(connection, &config.home)?.discover(&cx);
         progress.finish();
         let Discovery { catalog, unreadable } = discovered?;
-        bobbin_engine::engine::verify_selection(cx, &connection.selection, &catalog, &unreadable)?;
-        let chosen = catalog.streams.iter().filter(|s| connection.selection.contains(&s.name));
-        let streams: Vec<Stream> =
-            chosen.map(|stream| connection.selection.prune(stream)).collect();
+        bobbin_engine::choice::verify_selection(cx, &connection.selection, &catalog, &unreadable)?;
+        let selection = config.engine().informed(&connection.id, &connection.selection)?;
+        let chosen = catalog.streams.iter().filter(|s| selection.contains(&s.name));
+        let streams: Vec<Stream> = chosen.clone().map(|stream| selection.prune(stream)).collect();
         let mut plans =
             destination.plan(&cx, &connection.schema, &streams).map_err(super::asked)?;
+        for stream in chosen {
+            let treated = selection.of(stream);
+            let new = stream.columns().into_iter().filter(|column| treated.is_new(&column.path));
+            let of_stream = |plan: &&mut TablePlan| plan.stream == stream.name;
+            if let Some(plan) = plans.iter_mut().find(of_stream) {
+                let (ty, state) = (None, ColumnState::NotChosen);
+                let told = |name| ColumnPlan { name, ty: ty.clone(), state: state.clone() };
+                plan.columns.extend(new.map(|column| told(column.name())));
+            }
+        }
         if let Some(table) = &self.table {
             let known: Vec<String> = plans.iter().map(|plan| plan.table.clone()).collect();
             plans.retain(|plan| plan.table == *table);
@@ -141,6 +151,7 @@ fn summary(plan: &TablePlan) -> Vec<String> {
         (count(&[ColumnState::There]), "there"),
         (count(&[ColumnState::FirstValue, ColumnState::TypeByFirstValue]), "to come"),
         (count(&[ColumnState::ComesAgain]), "to come again"),
+        (count(&[ColumnState::NotChosen]), "new, not chosen"),
         (count(&[ColumnState::Yours]), "yours"),
         (plan.columns.iter().filter(refused).count() as u64, "without a name"),
     ];
@@ -163,6 +174,7 @@ fn column(column: &ColumnPlan) -> Vec<String> {
         ColumnState::FirstValue => "comes with its first value".to_owned(),
         ColumnState::ComesAgain => "was dropped and comes again".to_owned(),
         ColumnState::TypeByFirstValue => "type decided by the first value".to_owned(),
+        ColumnState::NotChosen => "new, not chosen: name it in include".to_owned(),
         ColumnState::Yours => "yours".to_owned(),
         ColumnState::Refused { reason } => format!("has no place: {reason}"),
     };

@@ -8,7 +8,13 @@ use super::connection::ConnectionTable;
 
 /// What the file chooses of a source.
 pub(super) fn selection(table: &ConnectionTable) -> Selection {
-    let mut selection = Selection { others: table.tables.is_none(), ..Selection::default() };
+    let included = table.include.iter().filter_map(|name| name.split_once('.'));
+    let mut selection = Selection {
+        others: table.tables.is_none(),
+        new_columns: table.new_columns,
+        included: included.map(|(s, path)| (Pattern::new(s), Pattern::new(path))).collect(),
+        ..Selection::default()
+    };
     let mut columns: Vec<(&str, &str, Treatment)> = Vec::new();
     let mut choose = |name: &str, take: bool| {
         let pattern = Pattern::new(name);
@@ -53,7 +59,12 @@ pub(super) fn selection(table: &ConnectionTable) -> Selection {
 
 /// Names of columns have their table's before them.
 pub(super) fn check(name: &str, table: &ConnectionTable) -> Result<()> {
-    for (key, names) in [("drop", &table.drop), ("mask", &table.mask), ("hash", &table.hash)] {
+    for (key, names) in [
+        ("include", &table.include),
+        ("drop", &table.drop),
+        ("mask", &table.mask),
+        ("hash", &table.hash),
+    ] {
         if let Some(wrong) = names.iter().find(|name| !name.contains('.')) {
             return Err(Error::config(format!("`{key}` of connection `{name}` names no column"))
                 .with("entry", wrong)

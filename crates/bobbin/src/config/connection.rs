@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bobbin_core::id::{ConnectionId, SchemaName};
 use bobbin_core::schedule::{Schedule, Settings};
-use bobbin_core::selection::Selection;
+use bobbin_core::selection::{NewColumns, Selection};
 use bobbin_core::{Error, Result};
 use bobbin_engine::timetable::{Missed, Overlap};
 use jiff::Timestamp;
@@ -30,6 +30,10 @@ pub(super) struct ConnectionTable {
     pub(super) tables: Option<Vec<String>>,
     #[serde(default)]
     pub(super) exclude: Vec<String>,
+    #[serde(default)]
+    pub(super) new_columns: NewColumns,
+    #[serde(default)]
+    pub(super) include: Vec<String>,
     #[serde(default)]
     pub(super) drop: Vec<String>,
     #[serde(default)]

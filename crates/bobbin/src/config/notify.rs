@@ -303,6 +303,7 @@ fn part(name: &str, key: &str, value: &toml::Value, base: &Path) -> Part {
         settings: [(key.to_owned(), value.clone())].into_iter().collect(),
         base: base.to_owned(),
         by: Managed::File,
+        guarded: false,
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Part {
     pub(crate) base: PathBuf,
     /// Where it was written.
     pub(crate) by: Managed,
+    /// Whether it may not lead to this machine, wherever names in it lead: it came through the API.
+    pub(crate) guarded: bool,
 }
 
 /// Settings may be secrets.
@@ -58,7 +60,16 @@ impl Part {
                 }
             }
         }
-        Ok(Self { name: name.to_owned(), kind, labels, settings, base: base.to_owned(), by })
+        let guarded = by == Managed::Api;
+        Ok(Self {
+            name: name.to_owned(),
+            kind,
+            labels,
+            settings,
+            base: base.to_owned(),
+            by,
+            guarded,
+        })
     }
 
     /// A setting that may be text, `{ env = "NAME" }` or `{ file = "path" }`.

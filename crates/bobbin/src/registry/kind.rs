@@ -173,6 +173,7 @@ impl Kind {
             settings: table,
             base: PathBuf::new(),
             by: Managed::File,
+            guarded: false,
         })
     }
 }

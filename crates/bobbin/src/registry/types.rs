@@ -1,6 +1,6 @@
 //! What can be set up through the API: types of sources and destinations, with their settings.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Component, Path};
 
 use bobbin_core::{Error, Result};
@@ -129,8 +129,8 @@ pub(crate) fn admit(thing: Thing, part: &Part, allow_local: bool) -> Result<()> 
     Ok(())
 }
 
-/// Whether a PostgreSQL server may be reached. One in a private network may: warehouses are there. Names are
-/// not looked up.
+/// Whether a PostgreSQL server may be reached. One in a private network may: warehouses are there. What a name
+/// leads to is asked with each connection (`Part::guarded`).
 fn admit_postgres(what: &str, part: &Part, allow_local: bool) -> Result<()> {
     let name = &part.name;
     let text = |key: &str| part.settings.get(key).and_then(toml::Value::as_str);
@@ -160,23 +160,40 @@ fn admit_postgres(what: &str, part: &Part, allow_local: bool) -> Result<()> {
 /// is.
 fn is_local(host: &str) -> bool {
     let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
-    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(address)) => {
-            address.is_loopback()
-                || address.is_link_local()
-                || address.is_broadcast()
-                || address.octets()[0] == 0
-        }
-        Ok(IpAddr::V6(address)) => {
-            // The last 32 bits of an old form are an address of version 4.
-            let old = address.segments()[..6] == [0; 6];
-            old || address.is_unicast_link_local()
-        }
+    match host.parse() {
+        Ok(address) => is_local_address(address),
         Err(_) => {
             // `127.1`, `0x7f000001` and `2130706433` are addresses to whoever looks names up.
             let last = host.rsplit('.').next().unwrap_or("");
             let number = last.starts_with("0x") || last.bytes().all(|byte| byte.is_ascii_digit());
             number || host.contains([':', '%']) || last == "localhost" || host == "ip6-localhost"
+        }
+    }
+}
+
+/// The same of an address.
+pub(crate) fn is_local_address(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            address.is_loopback()
+                || address.is_link_local()
+                || address.is_multicast()
+                || address.is_broadcast()
+                || address.octets()[0] == 0
+        }
+        IpAddr::V6(address) => {
+            let within = |high: u16, low: u16| {
+                let bits = (u32::from(high) << 16) | u32::from(low);
+                is_local_address(Ipv4Addr::from_bits(bits).into())
+            };
+            // The last 32 bits of an old form are an address of version 4, and so are some of NAT64 and 6to4.
+            let embeds = match address.segments() {
+                [0, 0, 0, 0, 0, 0, _, _] => true,
+                [0x64, 0xff9b, 0, 0, 0, 0, high, low] => within(high, low),
+                [0x2002, high, low, ..] => within(high, low),
+                _ => false,
+            };
+            embeds || address.is_unicast_link_local() || address.is_multicast()
         }
     }
 }
@@ -272,6 +289,9 @@ mod tests {
             "::127.0.0.1",
             "fe80::1",
             "fe80::1%eth0",
+            "64:ff9b::7f00:1",
+            "2002:a9fe:a9fe::1",
+            "ff02::1",
             "[::1]",
             "",
         ] {

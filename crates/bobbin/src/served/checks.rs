@@ -96,7 +96,8 @@ fn check(engine: &Engine, tried: &Tried) -> Result<()> {
     let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
     match tried {
         Tried::Source(connection, part) => {
-            let tap = registry::tap(part, &registry::inbox(engine.home(), connection))?;
+            let tap =
+                registry::tap(part, (&registry::inbox(engine.home(), connection), engine.home()))?;
             let found = tap.discover(&cx)?;
             engine.ledger()?.save_catalog(connection, &found, Timestamp::now())?;
             if found.catalog.streams.is_empty()

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bobbin_core::id::ConnectionId;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::Engine;
+use bobbin_engine::vault::Vault;
 use bobbin_import::inbox::{Inbox, Limits};
 
 use super::{Served, warn};
@@ -52,7 +53,9 @@ impl Served {
             return Ok(Arc::clone(open));
         }
         let place = registry::inbox(&config.home, connection);
-        let inbox = Arc::new(Inbox::open(&place, Limits::default())?);
+        let engine = config.engine();
+        let vault = engine.seal_spool.then(|| Vault::open(&config.home, true)).transpose()?;
+        let inbox = Arc::new(Inbox::open(&place, Limits::default(), vault)?);
         inboxes.insert(connection.clone(), Arc::clone(&inbox));
         Ok(inbox)
     }

@@ -225,7 +225,7 @@ fn try_out((now, new): (&Config, &Config), thing: Thing, name: &str) -> Result<(
             if lacks(part) && users.into_iter().all(|known| !known.configured) {
                 return Ok(());
             }
-            registry::tap(part, Path::new("")).map(drop)
+            registry::tap(part, (Path::new(""), Path::new(""))).map(drop)
         }),
         Thing::Destination => new.destinations.get(name).map_or(Ok(()), |part| {
             registry::types::admit(thing, part, local)?;

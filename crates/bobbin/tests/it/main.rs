@@ -5,6 +5,7 @@ mod api;
 mod bundle;
 mod calm;
 mod cloning;
+mod columns;
 mod connecting;
 mod day;
 mod fire;
@@ -31,5 +32,7 @@ mod singer;
 mod support;
 mod target;
 mod tls;
+#[cfg(feature = "otel")]
+mod traces;
 mod trouble;
 mod tunnel;

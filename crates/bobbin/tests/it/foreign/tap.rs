@@ -41,6 +41,54 @@ say({"type": "SCHEMA", "stream": "noise", "key_properties": [], "schema": by["no
 say({"type": "RECORD", "stream": "noise", "record": {"id": "a"}})
 "#;
 
+/// The same `users` with a column more once `new.txt` is there.
+const GROWING: &str = r#"
+new = os.path.exists(here("new.txt"))
+fields = {"id": {"type": "integer"}, "name": {"type": ["null", "string"]}}
+record = {"id": 2 if new else 1, "name": "n"}
+if new:
+    fields["extra"] = {"type": ["null", "string"]}
+    record["extra"] = "later"
+    record["undeclared"] = "later"
+if "--discover" in args:
+    say({"streams": [{"tap_stream_id": "users", "stream": "users", "key_properties": ["id"],
+        "schema": {"type": "object", "properties": fields}, "metadata": []}]})
+    sys.exit(0)
+note("given.jsonl", json.dumps(load("--catalog")))
+say({"type": "SCHEMA", "stream": "users", "key_properties": ["id"],
+     "schema": {"type": "object", "properties": fields}})
+say({"type": "RECORD", "stream": "users", "record": record})
+say({"type": "STATE", "value": {"n": record["id"]}})
+"#;
+
+/// A tap that sends what it was not asked for makes no column of it either.
+#[test]
+fn f49_a_foreign_taps_new_columns_wait_until_they_are_chosen() {
+    let bench = Bench::new();
+    bench.script("tap", GROWING);
+    bench.tap_file("", "new_columns = \"off\"");
+    bench.run().assert(0, &["complete"]);
+    fs::write(bench.path("new.txt"), "").unwrap();
+    bench.run().assert(0, &["complete"]);
+    let columns =
+        "select column_name from duckdb_columns() where schema_name = 'c' and table_name = 'users'
+                   and column_name not like '\\_sdc%' escape '\\' order by 1";
+    assert_eq!(bench.query(columns), ["id", "name"]);
+    let given = bench.read("given.jsonl");
+    let asked: Value = serde_json::from_str(given.lines().last().unwrap()).unwrap();
+    let metadata = asked["streams"][0]["metadata"].as_array().unwrap();
+    let of = |field: &str| {
+        let crumbs = serde_json::json!(["properties", field]);
+        metadata.iter().find(|entry| entry["breadcrumb"] == crumbs).unwrap()["metadata"]["selected"]
+            .clone()
+    };
+    assert_eq!((of("name"), of("extra")), (true.into(), false.into()));
+    bench.tap_file("", "new_columns = \"off\"\ninclude = [\"users.extra\"]");
+    bench.run().assert(0, &["complete"]);
+    assert_eq!(bench.query(columns), ["extra", "id", "name"]);
+    assert_eq!(bench.query("select id, extra from c.users order by id"), ["1 | null", "2 | later"]);
+}
+
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.script("tap", TAP);

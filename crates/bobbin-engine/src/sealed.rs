@@ -1,4 +1,5 @@
-//! Segments that nobody reads who has only the disk (F-103).
+//! Files that nobody reads who has only the disk (F-103): segments of the spool, and what was pushed and
+//! waits.
 //!
 //! A file begins with [`MAGIC`] and a key of its own, sealed with that of [`crate::vault`]; then come chunks,
 //! each with its length before it, under AES-256-GCM and their number as nonce. The last one is empty and
@@ -15,7 +16,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::vault::Vault;
 
-const MAGIC: &[u8; 16] = b"bobbin sealed 1\n";
+/// What sealed files begin with.
+pub const MAGIC: &[u8; 16] = b"bobbin sealed 1\n";
 
 /// What the keys of files belong to.
 const WHAT: &str = "spool";
@@ -41,7 +43,7 @@ fn aad(last: bool) -> Aad<&'static [u8]> {
 
 fn key(bytes: &[u8]) -> Result<LessSafeKey> {
     let key = UnboundKey::new(&AES_256_GCM, bytes);
-    key.map(LessSafeKey::new).map_err(|_| Error::bug("a key of a segment has another length"))
+    key.map(LessSafeKey::new).map_err(|_| Error::bug("a key of a sealed file has another length"))
 }
 
 fn broken(what: &str) -> io::Error {
@@ -49,12 +51,15 @@ fn broken(what: &str) -> io::Error {
 }
 
 /// A file being written, sealed or plain.
-pub(super) enum Out {
+pub enum Out {
+    /// Plain.
     Plain(File),
+    /// Sealed.
     Sealed(Box<Sealing>),
 }
 
-pub(super) struct Sealing {
+/// A sealed file being written.
+pub struct Sealing {
     file: File,
     key: LessSafeKey,
     number: u64,
@@ -63,7 +68,10 @@ pub(super) struct Sealing {
 
 impl Out {
     /// Begins a file, sealed where there is a vault.
-    pub(super) fn begin(mut file: File, vault: Option<&Vault>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the system gives no random numbers, or the file cannot be written.
+    pub fn begin(mut file: File, vault: Option<&Vault>) -> Result<Self> {
         let Some(vault) = vault else { return Ok(Self::Plain(file)) };
         let mut bytes = [0; KEY];
         SystemRandom::new()
@@ -72,13 +80,16 @@ impl Out {
         let sealed = vault.seal(WHAT, &bytes)?;
         file.write_all(MAGIC)
             .and_then(|()| file.write_all(&sealed))
-            .map_err(|error| Error::io("cannot write a segment", error))?;
+            .map_err(|error| Error::io("cannot write a sealed file", error))?;
         let buffer = Vec::with_capacity(CHUNK + TAG);
         Ok(Self::Sealed(Box::new(Sealing { file, key: key(&bytes)?, number: 0, buffer })))
     }
 
-    /// Ends it.
-    pub(super) fn finish(self) -> io::Result<File> {
+    /// Ends it; what was not ended reads as damaged.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn finish(self) -> io::Result<File> {
         match self {
             Self::Plain(file) => Ok(file),
             Self::Sealed(mut sealing) => {
@@ -131,15 +142,21 @@ impl Write for Out {
 }
 
 /// A file being read, sealed or plain.
-pub(super) enum In {
-    Plain(io::Chain<io::Cursor<Vec<u8>>, BufReader<File>>),
+pub enum In {
+    /// Plain.
+    Plain(io::Chain<io::Cursor<Vec<u8>>, Source>),
+    /// Sealed.
     Sealed(Box<Opening>),
     /// It cannot be opened, for this reason.
     Closed(String),
 }
 
-pub(super) struct Opening {
-    file: BufReader<File>,
+/// Where the bytes of a file come from.
+type Source = BufReader<Box<dyn Read + Send>>;
+
+/// A sealed file being read.
+pub struct Opening {
+    file: Source,
     key: LessSafeKey,
     number: u64,
     buffer: Vec<u8>,
@@ -150,10 +167,13 @@ pub(super) struct Opening {
 }
 
 impl In {
-    /// Begins to read a file that lies in a job's directory of the spool below `home`. One whose key is not
-    /// there any more reads as damaged.
-    pub(super) fn begin(file: File, home: &Path) -> io::Result<Self> {
-        let mut file = BufReader::with_capacity(CHUNK, file);
+    /// Begins to read a file that was sealed with the key of `home`, or is plain. One whose key is not there any
+    /// more reads as damaged.
+    ///
+    /// # Errors
+    /// When its beginning cannot be read.
+    pub fn begin(file: impl Read + Send + 'static, home: &Path) -> io::Result<Self> {
+        let mut file: Source = BufReader::with_capacity(CHUNK, Box::new(file));
         let mut head = Vec::new();
         Read::by_ref(&mut file).take(MAGIC.len() as u64).read_to_end(&mut head)?;
         if head != MAGIC {
