@@ -168,8 +168,18 @@ const MOST_TEXT: usize = 4096;
 
 /// Ends of the addresses with which jobs are started and stopped, connections checked and notices dismissed;
 /// anything else that is no look sets something up.
-const OPERATED: [&str; 9] =
-    ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry", "/backfill", "/dismiss", "/pause"];
+const OPERATED: [&str; 10] = [
+    "/jobs",
+    "/stop",
+    "/check",
+    "/sync",
+    "/reset",
+    "/retry",
+    "/backfill",
+    "/dismiss",
+    "/pause",
+    "/enable",
+];
 
 /// Beginnings of the addresses that only an administrator may so much as look at.
 const GOVERNED: [&str; 9] = [

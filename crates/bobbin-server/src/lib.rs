@@ -293,6 +293,9 @@ pub trait Program: Send + Sync {
     /// When the archive cannot be written.
     fn support(&self) -> Result<(String, Vec<u8>)>;
 
+    /// The machine and what bobbin takes of it, as the support bundle tells it.
+    fn about(&self) -> Value;
+
     /// How the file differs from what runs; with `make` what runs is made so.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod frame;
 mod notices;
 mod settings;
 mod show;
+mod system;
 mod visit;
 
 use std::sync::Arc;
@@ -58,6 +59,10 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/theme", post(entry::theme))
         .route("/assets/{name}", get(assets::asset))
         .route("/audit", get(settings::audit::list))
+        .route("/channels", get(settings::channels::list))
+        .route("/channels/add", post(settings::channels::add))
+        .route("/channels/{channel}/enable", post(settings::channels::enable))
+        .route("/channels/{channel}/remove", post(settings::channels::remove))
         .route("/connections/{connection}", get(connection::summary::summary))
         .route("/connections/{connection}/data", get(connection::data::tables))
         .route("/connections/{connection}/data/{table}", get(connection::data::rows))
@@ -74,6 +79,7 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/me/password", post(settings::users::password))
         .route("/notices", get(notices::list))
         .route("/notices/{notice}/dismiss", post(notices::dismiss))
+        .route("/system", get(system::system))
         .route("/users", get(settings::users::list))
         .route("/users/add", post(settings::users::add))
         .route("/users/{user}/change", post(settings::users::change))

@@ -244,6 +244,10 @@ impl Program for Served {
         Ok((support::name(now), support::bundle(&self.config(), support::JOBS, now)?))
     }
 
+    fn about(&self) -> Value {
+        support::about(&self.config(), time::now())
+    }
+
     fn apply(&self, make: bool) -> Result<Compared> {
         let _one = self.one_at_a_time();
         let now = self.config();

@@ -113,6 +113,11 @@ pub(crate) fn bundle(config: &Config, jobs: u32, now: Timestamp) -> Result<Vec<u
     archive.finish()
 }
 
+/// The machine and what bobbin takes of it.
+pub(crate) fn about(config: &Config, now: Timestamp) -> Value {
+    machine::about(config, now)
+}
+
 /// What a bundle made at an instant is called.
 pub(crate) fn name(now: Timestamp) -> String {
     format!("bobbin-support-{}", now.strftime("%Y%m%dT%H%M%SZ"))

@@ -36,7 +36,7 @@ pub(super) async fn channel(
 }
 
 /// One of them by its name.
-fn find(api: &Api, name: &str) -> Answer<Channel> {
+pub(crate) fn find(api: &Api, name: &str) -> Answer<Channel> {
     let mut channels = api.program.channels().into_iter();
     channels.find(|channel| channel.name == name).ok_or_else(|| Problem::not_found("channel"))
 }
