@@ -136,6 +136,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route(&of("/stop"), post(stop))
         .route(&of("/slots"), get(slots))
         .route("/api/v1/apply", get(differences).post(apply))
+        .route("/api/v1/system", get(support::system))
         .route("/api/v1/support", get(support::bundle))
         .route("/api/v1/keys", get(keys::keys).post(keys::create))
         .route("/api/v1/keys/{key}", axum::routing::patch(keys::change).delete(keys::delete))

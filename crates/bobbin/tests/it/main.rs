@@ -19,6 +19,7 @@ mod listener;
 mod locks;
 mod manners;
 mod notifying;
+mod pages;
 mod people;
 mod plan;
 mod proxy;

@@ -173,10 +173,11 @@ impl Picture {
             (1, true) => 1,
             _ => 2,
         };
-        let mut filled = [0_usize; 4];
+        let taken: BTreeSet<usize> = tables.iter().map(|table| rank(&table.name)).collect();
+        let mut filled = vec![0_usize; taken.len()];
         let mut boxes = Vec::new();
         for table in &tables {
-            let column = rank(&table.name);
+            let column = taken.range(..rank(&table.name)).count();
             let (x, y) = (column * (WIDE + ACROSS) + 2, filled[column] * (HIGH + DOWN) + 2);
             filled[column] += 1;
             boxes.push(Tile {
@@ -203,9 +204,13 @@ impl Picture {
             Some(Line { path, told: format!("{from} to {to}") })
         });
         let lines = lines.collect();
-        let columns = filled.iter().rposition(|count| *count > 0).map_or(0, |at| at + 1);
         let rows = filled.iter().copied().max().unwrap_or(0);
-        Self { width: columns * (WIDE + ACROSS), height: rows * (HIGH + DOWN) + 4, boxes, lines }
+        Self {
+            width: filled.len() * (WIDE + ACROSS),
+            height: rows * (HIGH + DOWN) + 4,
+            boxes,
+            lines,
+        }
     }
 }
 
