@@ -24,6 +24,7 @@ use crate::{Api, Described};
 
 mod acts;
 mod docs;
+pub(crate) mod forecast;
 mod keys;
 mod log;
 mod metrics;
@@ -83,6 +84,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
             "/api/v1/sources/{name}",
             get(setup::source).put(setup::change_source).delete(setup::remove_source),
         )
+        .route("/api/v1/sources/{name}/forecast", get(forecast::forecast))
         .route("/api/v1/destinations", get(setup::destinations).post(setup::make_destination))
         .route(
             "/api/v1/destinations/{name}",

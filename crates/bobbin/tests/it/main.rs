@@ -6,6 +6,7 @@ mod calm;
 mod connecting;
 mod day;
 mod fire;
+mod forecast;
 mod foreign;
 mod grants;
 mod into_postgres;
