@@ -28,7 +28,7 @@ pub(crate) mod forecast;
 mod keys;
 mod log;
 mod metrics;
-mod people;
+pub(crate) mod people;
 pub(crate) mod session;
 pub(crate) mod setup;
 mod streams;
@@ -465,7 +465,7 @@ async fn slots(
     Ok(Json(json!({ "data": rows.await? })))
 }
 
-fn known(api: &Api, connection: &str) -> Answer<ConnectionId> {
+pub(crate) fn known(api: &Api, connection: &str) -> Answer<ConnectionId> {
     let id = ConnectionId::from(connection);
     if api.program.connections().contains_key(&id) {
         Ok(id)

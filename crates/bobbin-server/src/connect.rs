@@ -247,32 +247,6 @@ fn second(at: Timestamp) -> String {
     format!("{at:.0}")
 }
 
-/// A name out of what people call something, that nothing else has.
-fn slug(text: &str, taken: impl Fn(&str) -> Answer<bool>) -> Answer<Option<String>> {
-    let mut base: String = text
-        .to_lowercase()
-        .chars()
-        .filter(|c| !matches!(c, '.' | '(' | ')'))
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .take(40)
-        .collect();
-    if !base.contains(|c: char| c.is_ascii_alphanumeric()) {
-        return Ok(None);
-    }
-    // A schema begins with a letter.
-    if base.starts_with(|c: char| c.is_ascii_digit()) {
-        base.insert(0, '_');
-    }
-    let numbered = |n: usize| if n == 1 { base.clone() } else { format!("{base}_{n}") };
-    for n in 1..1000 {
-        let name = numbered(n);
-        if !taken(&name)? {
-            return Ok(Some(name));
-        }
-    }
-    Ok(None)
-}
-
 /// Whether only the file can change it.
 fn is_of_file(managed: Managed) -> bool {
     managed == Managed::File

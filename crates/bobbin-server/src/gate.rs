@@ -172,7 +172,7 @@ const OPERATED: [&str; 9] =
     ["/jobs", "/stop", "/check", "/sync", "/reset", "/retry", "/backfill", "/dismiss", "/pause"];
 
 /// Beginnings of the addresses that only an administrator may so much as look at.
-const GOVERNED: [&str; 8] = [
+const GOVERNED: [&str; 9] = [
     "/api/v1/keys",
     "/api/v1/users",
     "/api/v1/audit",
@@ -181,6 +181,7 @@ const GOVERNED: [&str; 8] = [
     "/users",
     "/audit",
     "/add",
+    "/welcome",
 ];
 
 /// Addresses of what is everybody's own.

@@ -64,14 +64,29 @@ pub(super) async fn create(
     body: Given<Json<NewUser>, JsonRejection>,
 ) -> Answer<(StatusCode, Json<User>)> {
     let NewUser { name, role, password } = given(body, "{name, role, password}")?;
-    let (password, turn) = (Secret::new(password), watch.tries.turn().await);
-    let made = asked(api, move |api| {
+    let made = make(api, &watch, name, role, Secret::new(password));
+    Ok((StatusCode::CREATED, Json(made.await?)))
+}
+
+/// Makes a user.
+///
+/// # Errors
+/// When the name or the password may be none, or somebody has the name.
+pub(crate) async fn make(
+    api: Arc<Api>,
+    watch: &Watch,
+    name: String,
+    role: Role,
+    password: Secret,
+) -> Answer<User> {
+    let turn = watch.tries.turn().await;
+    asked(api, move |api| {
         let _turn = turn;
         people::check_name(&name)?;
         let kept = people::keep(&name, &password)?;
         Ok(api.engine.ledger()?.add_user(&name, role, &kept, Timestamp::now())?)
-    });
-    Ok((StatusCode::CREATED, Json(made.await?)))
+    })
+    .await
 }
 
 pub(super) async fn change(
