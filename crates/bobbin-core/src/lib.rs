@@ -11,6 +11,7 @@ pub mod clock;
 pub mod crash;
 pub mod destination;
 pub mod error;
+pub mod forecast;
 pub mod held;
 pub mod id;
 pub mod json;

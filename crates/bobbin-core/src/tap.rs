@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::cancel::Cancel;
 use crate::catalog::{Catalog, Stream};
 use crate::clock::Clock;
+use crate::forecast::Forecast;
 use crate::id::StreamName;
 use crate::record::{Records, Rejected};
 use crate::report::JobLog;
@@ -33,6 +34,21 @@ pub trait Tap: Send {
 
     /// Lists what can be read with these credentials, and what cannot.
     fn discover(&self, cx: &Context<'_>) -> Result<Discovery>;
+
+    /// Tells by the source's own counts how much a first run would read of the chosen streams, from `start`
+    /// or, without one, as it is set. Costs few calls. None where the source does not count.
+    ///
+    /// # Errors
+    /// As those of [`Tap::check`].
+    fn forecast(
+        &self,
+        cx: &Context<'_>,
+        start: Option<Timestamp>,
+        selection: &Selection,
+    ) -> Result<Option<Forecast>> {
+        let _ = (cx, start, selection);
+        Ok(None)
+    }
 
     /// Extracts. Calls, in order: [`Output::schema`] before a stream's first record and whenever
     /// its shape grew, [`Output::records`] and [`Output::rejected`] any number of times,

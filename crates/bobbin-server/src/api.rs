@@ -26,6 +26,7 @@ mod acts;
 pub(crate) mod channels;
 pub(crate) mod data;
 mod docs;
+pub(crate) mod forecast;
 mod keys;
 mod log;
 mod metrics;
@@ -86,6 +87,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
             "/api/v1/sources/{name}",
             get(setup::source).put(setup::change_source).delete(setup::remove_source),
         )
+        .route("/api/v1/sources/{name}/forecast", get(forecast::forecast))
         .route("/api/v1/destinations", get(setup::destinations).post(setup::make_destination))
         .route(
             "/api/v1/destinations/{name}",

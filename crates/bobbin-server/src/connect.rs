@@ -27,8 +27,6 @@ use crate::api::Answer;
 use crate::problem::Problem;
 use crate::{Api, Described, Managed, Part, Type};
 
-pub(crate) use sources::taken;
-
 /// What addresses begin with that answer in Stitch's form.
 pub(crate) const ROOTS: [&str; 2] = ["/v4/", "/notifications/"];
 
@@ -267,35 +265,6 @@ fn kind_of(types: &[Type], side: &str, name: &str) -> Option<Type> {
 
 fn second(at: Timestamp) -> String {
     format!("{at:.0}")
-}
-
-/// Bytes of what people call something.
-pub(crate) const MOST_DISPLAY_NAME: usize = 200;
-
-/// A name out of what people call something, that nothing else has.
-pub(crate) fn slug(text: &str, taken: impl Fn(&str) -> Answer<bool>) -> Answer<Option<String>> {
-    let mut base: String = text
-        .to_lowercase()
-        .chars()
-        .filter(|c| !matches!(c, '.' | '(' | ')'))
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .take(40)
-        .collect();
-    if !base.contains(|c: char| c.is_ascii_alphanumeric()) {
-        return Ok(None);
-    }
-    // A schema begins with a letter.
-    if base.starts_with(|c: char| c.is_ascii_digit()) {
-        base.insert(0, '_');
-    }
-    let numbered = |n: usize| if n == 1 { base.clone() } else { format!("{base}_{n}") };
-    for n in 1..1000 {
-        let name = numbered(n);
-        if !taken(&name)? {
-            return Ok(Some(name));
-        }
-    }
-    Ok(None)
 }
 
 /// Whether only the file can change it.

@@ -65,7 +65,7 @@ impl Watch {
         if let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, turn).await {
             return Ok(turn);
         }
-        let detail = "other requests wait for answers of destinations; try again later";
+        let detail = "other requests wait for answers of sources and destinations; try again later";
         Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(10))
     }
 
@@ -107,8 +107,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The same where a body of many megabytes is on its way, or the destination is written.
 const LONG_LIMIT: Duration = Duration::from_mins(5);
 
-/// Ends of addresses that write into the destination before they answer.
-const LONG: [&str; 2] = ["/reset", "/retry"];
+/// Ends of addresses that write into the destination or ask the source before they answer.
+const LONG: [&str; 3] = ["/forecast", "/reset", "/retry"];
 
 pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
@@ -182,7 +182,7 @@ const OPERATED: [&str; 10] = [
 ];
 
 /// Beginnings of the addresses that only an administrator may so much as look at.
-const GOVERNED: [&str; 9] = [
+const GOVERNED: [&str; 10] = [
     "/api/v1/keys",
     "/api/v1/users",
     "/api/v1/audit",
@@ -192,6 +192,7 @@ const GOVERNED: [&str; 9] = [
     "/users",
     "/audit",
     "/add",
+    "/welcome",
 ];
 
 /// Addresses of what is everybody's own.

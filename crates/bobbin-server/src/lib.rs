@@ -9,6 +9,7 @@ mod events;
 mod gate;
 mod guests;
 mod import;
+mod names;
 mod pages;
 pub mod people;
 mod problem;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bobbin_core::forecast::Forecast;
 use bobbin_core::held::{HeldTable, Sample};
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
@@ -237,6 +239,13 @@ pub trait Program: Send + Sync {
     /// # Errors
     /// Of kind `NotFound` when there is no such thing, `Unavailable` when too many run.
     fn check(&self, side: Side, name: &str) -> Result<()>;
+
+    /// Tells by a source's own counts how much a first run would read, from `start` or as it is set.
+    ///
+    /// # Errors
+    /// Of kind `NotFound` when there is no such source, `Config` when it does not count; others as the source
+    /// gives them.
+    fn forecast(&self, source: &str, start: Option<Timestamp>) -> Result<Forecast>;
 
     /// Lets the next job read streams, or everything, from the start date again; gives which. With `replace`
     /// that takes the place of what was there once it is whole.

@@ -1,22 +1,29 @@
 //! The pages: what a person sees of the service in a browser. They ask the same model as the API and
 //! decide nothing by themselves; every form works without a script.
 
+mod add;
 mod assets;
 mod connection;
 mod connections;
+mod destinations;
 mod entry;
+pub(crate) mod field;
 mod frame;
 mod notices;
+pub(crate) mod schedule;
+pub(crate) mod selection;
 mod settings;
 mod show;
+pub(crate) mod steps;
 mod system;
 mod visit;
+mod welcome;
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -38,6 +45,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const PROGRAMS: [&str; 7] =
     ["/api/", "/v4/", "/v2/", "/notifications/public/", "/metrics", "/health", "/ready"];
 
+/// Bytes of a form: one with a choice for each of thousands of columns is long.
+const MOST_FORM_BYTES: usize = 1 << 20;
+
 /// Pages that anybody may see.
 const OPEN: &str = "/login";
 
@@ -54,9 +64,19 @@ pub(crate) fn is_open(path: &str) -> bool {
 pub(crate) fn router() -> Router<Arc<Api>> {
     Router::new()
         .route("/", get(connections::list))
-        .route("/login", get(entry::login).post(entry::log_in))
-        .route("/logout", post(entry::log_out))
-        .route("/theme", post(entry::theme))
+        .route("/add", get(add::begin).post(add::make))
+        .route("/add-destination", get(destinations::add).post(destinations::make))
+        .route("/add-naming", get(add::naming))
+        .route("/add/{connection}", get(add::resume))
+        .route("/add/{connection}/check", get(add::check).post(add::check_again))
+        .route("/add/{connection}/checked", get(add::checked))
+        .route("/add/{connection}/discard", post(add::discard))
+        .route("/add/{connection}/finish", post(add::finish))
+        .route("/add/{connection}/forecast", get(add::forecast))
+        .route("/add/{connection}/key", get(add::key).post(add::set_key))
+        .route("/add/{connection}/schedule", get(add::timing).post(add::set_timing))
+        .route("/add/{connection}/start", get(add::start).post(add::set_start))
+        .route("/add/{connection}/tables", get(add::tables))
         .route("/assets/{name}", get(assets::asset))
         .route("/audit", get(settings::audit::list))
         .route("/channels", get(settings::channels::list))
@@ -71,19 +91,33 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/connections/{connection}/loads", get(connection::loads::list))
         .route("/connections/{connection}/pause", post(connection::acts::pause))
         .route("/connections/{connection}/stop", post(connection::acts::stop))
+        .route("/destinations", get(destinations::list))
+        .route("/destinations/{name}", get(destinations::one))
+        .route("/destinations/{name}/check", post(destinations::check))
+        .route("/destinations/{name}/checked", get(destinations::checked))
+        .route("/destinations/{name}/delete", post(destinations::delete))
+        .route("/destinations/{name}/save", post(destinations::change))
         .route("/keys", get(settings::keys::list))
         .route("/keys/add", post(settings::keys::add))
         .route("/keys/{key}/delete", post(settings::keys::delete))
         .route("/keys/{key}/enable", post(settings::keys::enable))
+        .route("/login", get(entry::login).post(entry::log_in))
+        .route("/logout", post(entry::log_out))
         .route("/me", get(settings::users::me))
         .route("/me/password", post(settings::users::password))
         .route("/notices", get(notices::list))
         .route("/notices/{notice}/dismiss", post(notices::dismiss))
+        .route("/schedule/preview", get(schedule::preview))
         .route("/system", get(system::system))
+        .route("/theme", post(entry::theme))
         .route("/users", get(settings::users::list))
         .route("/users/add", post(settings::users::add))
         .route("/users/{user}/change", post(settings::users::change))
         .route("/users/{user}/remove", post(settings::users::remove))
+        .route("/welcome", get(welcome::user))
+        .route("/welcome/destination", get(welcome::destination).post(welcome::make_destination))
+        .route("/welcome/user", post(welcome::make_user))
+        .layer(DefaultBodyLimit::max(MOST_FORM_BYTES))
 }
 
 /// A page made by `make`, which may ask what blocks.
@@ -206,7 +240,7 @@ pub(crate) async fn with_csrf(request: Request) -> Answer<Request> {
         return Ok(request);
     }
     let (mut head, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, crate::api::MOST_BODY_BYTES).await.map_err(|_| {
+    let body = axum::body::to_bytes(body, MOST_FORM_BYTES).await.map_err(|_| {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large, or broke off")
     })?;
     let given = form_urlencoded::parse(&body).find(|(name, _)| name == "csrf");

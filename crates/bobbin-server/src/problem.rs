@@ -75,7 +75,7 @@ impl Problem {
         }
     }
 
-    fn told(error: &Error) -> Self {
+    pub(crate) fn told(error: &Error) -> Self {
         let status = match error.kind() {
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bobbin_core::cancel::Cancel;
+use bobbin_core::forecast::Forecast;
 use bobbin_core::held::{HeldTable, Sample};
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::rejected::{RejectedList, RejectedQuery};
@@ -193,6 +194,10 @@ impl Program for Served {
 
     fn check(&self, side: Side, name: &str) -> Result<()> {
         self.begin_check(side, name)
+    }
+
+    fn forecast(&self, source: &str, start: Option<Timestamp>) -> Result<Forecast> {
+        self.forecast_of(source, start)
     }
 
     fn reset(

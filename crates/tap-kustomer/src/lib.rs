@@ -8,6 +8,7 @@ pub mod bookmark;
 pub mod cli;
 pub mod config;
 mod crew;
+mod forecast;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod http;

@@ -28,9 +28,9 @@ use crate::window::Span;
 
 /// How far back the live search sees: two years (kustomer-api 4.8), less a day for the sake of
 /// leap days.
-const HORIZON_MS: i64 = 729 * DAY_MS;
+pub(crate) const HORIZON_MS: i64 = 729 * DAY_MS;
 /// Live and archive search are read across the horizon by this much on either side.
-const EDGE_MS: i64 = 7 * DAY_MS;
+pub(crate) const EDGE_MS: i64 = 7 * DAY_MS;
 const DAY_MS: i64 = 86_400_000;
 /// What a page is taken to weigh before one has come.
 const PAGE_BYTES: usize = 1 << 20;

@@ -3,14 +3,17 @@
 use std::sync::{Mutex, PoisonError};
 
 use bobbin_core::catalog::Catalog;
+use bobbin_core::forecast::Forecast;
 use bobbin_core::id::StreamName;
 use bobbin_core::report::{Event, Level};
+use bobbin_core::selection::Selection;
 use bobbin_core::tap::{Check, Context, Discovery, Output, StreamOutcome, SyncRequest, Tap};
 use bobbin_core::{Error, ErrorKind, Result};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::forecast;
 use crate::http::pace::Bucket;
 use crate::http::{Call, Client, Failure, Got};
 use crate::metadata::fetch_custom;
@@ -152,6 +155,17 @@ impl Tap for KustomerTap {
         Ok(Discovery { catalog: Catalog { streams }, unreadable })
     }
 
+    fn forecast(
+        &self,
+        cx: &Context<'_>,
+        start: Option<Timestamp>,
+        selection: &Selection,
+    ) -> Result<Option<Forecast>> {
+        let client = self.brief_client();
+        client.ask_who(cx)?;
+        forecast::of(&self.config, &client, cx, start, selection).map(Some)
+    }
+
     fn sync(
         &self,
         cx: &Context<'_>,
@@ -181,7 +195,7 @@ fn probe(
             let now = client.server_time().unwrap_or_else(|| cx.clock.now());
             let from = config.start(now).min(now);
             let span = Span { from: from.as_millisecond(), to: now.as_millisecond() };
-            Query::live(context).probe(&name, span)
+            Query::live(context).probe(&name, span, 1)
         }
         Reading::List { path, .. } => Call {
             body: None,

@@ -64,12 +64,15 @@ pub(super) async fn create(
     body: Given<Json<NewUser>, JsonRejection>,
 ) -> Answer<(StatusCode, Json<User>)> {
     let NewUser { name, role, password } = given(body, "{name, role, password}")?;
-    let made = add(api, &watch, name, role, Secret::new(password)).await?;
-    Ok((StatusCode::CREATED, Json(made)))
+    let made = make(api, &watch, name, role, Secret::new(password));
+    Ok((StatusCode::CREATED, Json(made.await?)))
 }
 
 /// Makes a user.
-pub(crate) async fn add(
+///
+/// # Errors
+/// When the name or the password may be none, or somebody has the name.
+pub(crate) async fn make(
     api: Arc<Api>,
     watch: &Watch,
     name: String,

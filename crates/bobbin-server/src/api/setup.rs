@@ -13,9 +13,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Connection, Given, asked, given, known};
-use crate::connect::{MOST_DISPLAY_NAME, slug, taken};
 use crate::problem::Problem;
-use crate::{Api, CloneOf, Edit, Part};
+use crate::{Api, CloneOf, Edit, Part, names};
 
 pub(super) type Body = Given<Json<Map<String, Value>>, JsonRejection>;
 
@@ -174,11 +173,9 @@ pub(super) async fn clone_connection(
         let connection = known(api, &connection)?;
         let display_name = wish.display_name.trim().to_owned();
         let wrong = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-        if display_name.is_empty() || display_name.len() > MOST_DISPLAY_NAME {
-            return Err(wrong("`display_name` is a text of 1 to 200 bytes"));
-        }
+        names::free(api, &display_name, None).map_err(wrong)?;
         let ledger = api.engine.ledger()?;
-        let name = slug(&display_name, |name| taken(api, &*ledger, name))?
+        let name = names::slug(&display_name, |name| names::is_taken(api, &*ledger, name))?
             .ok_or_else(|| wrong("`display_name` has no letter or digit"))?;
         api.program.clone_connection(&CloneOf {
             connection,

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::sources::{Body, properties, put};
-use super::{CLIENT, MOST_DISPLAY_NAME, Source, forms, is_of_file, kind_of, second, slug};
+use super::{CLIENT, Source, forms, is_of_file, kind_of, second};
 use crate::api::{Answer, asked};
 use crate::problem::Problem;
-use crate::{Api, Edit, Part, Type};
+use crate::{Api, Edit, Part, Type, names};
 
 /// Every type of destination with its form.
 pub(super) async fn types(State(api): State<Arc<Api>>) -> Json<Value> {
@@ -123,10 +123,8 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
             Problem::refused("InvalidType", detail)
         })?;
         let name = body.get("name").and_then(Value::as_str).map_or(of.name, str::trim);
-        let known = api.program.parts(Thing::Destination);
-        let taken = |name: &str| Ok(known.iter().any(|part| part.name == name));
-        let id = slug(name, taken)?
-            .filter(|_| name.len() <= MOST_DISPLAY_NAME)
+        let id = names::slug(name, |name| names::is_destination(api, name))?
+            .filter(|_| name.len() <= names::LONGEST)
             .ok_or_else(|| Problem::refused("InvalidName", "`name` has no letter or digit"))?;
         let mut settings = forms::destination(&properties(&body)?, &of)?;
         settings.insert("type".to_owned(), of.name.into());
@@ -181,7 +179,7 @@ pub(super) async fn change(
             let name = name
                 .as_str()
                 .map(str::trim)
-                .filter(|name| (1..=MOST_DISPLAY_NAME).contains(&name.len()));
+                .filter(|name| (1..=names::LONGEST).contains(&name.len()));
             let name = name.ok_or_else(|| {
                 Problem::refused("InvalidName", "`name` is a text of 1 to 200 bytes")
             })?;

@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::sources::{Body, destination, put};
-use super::{CLIENT, second, slug};
+use super::{CLIENT, second};
 use crate::api::channels::switch;
 use crate::api::{Answer, asked};
 use crate::problem::Problem;
-use crate::{Api, Channel, Edit};
+use crate::{Api, Channel, Edit, names};
 
 /// The version of what hooks are sent.
 const VERSION: i64 = 1;
@@ -102,7 +102,7 @@ fn pick(all: Vec<Told>, id: i64, what: &str) -> Answer<Told> {
 fn free_name(api: &Api, text: &str, used: impl Fn(&str) -> Answer<bool>) -> Answer<String> {
     let channels = api.program.channels();
     let broken = api.program.broken();
-    let name = slug(text, |name| {
+    let name = names::slug(text, |name| {
         Ok(channels.iter().any(|channel| channel.name == name)
             || broken.iter().any(|(thing, of, _)| *thing == Thing::Channel && of == name)
             || used(name)?)

@@ -6,19 +6,15 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use bobbin_core::ErrorKind;
-use bobbin_core::id::ConnectionId;
 use bobbin_engine::ledger::{Ledger, Side, Thing};
 use serde_json::{Map, Value, json};
 
 use super::forms::Form;
 use super::jobs::{Statuses, job_name};
-use super::{
-    MOST_DISPLAY_NAME, PLATFORM, Source, card, destinations, forms, is_of_file, kind_of, removed,
-    slug,
-};
+use super::{PLATFORM, Source, card, destinations, forms, is_of_file, kind_of, removed};
 use crate::api::{Answer, Given, asked, setup};
 use crate::problem::Problem;
-use crate::{Api, Edit, Type};
+use crate::{Api, Edit, Type, names};
 
 pub(super) type Body = Given<Json<Map<String, Value>>, JsonRejection>;
 
@@ -90,13 +86,7 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
         let ledger = api.engine.ledger()?;
         let wrong = |what: &str| Problem::refused("InvalidDisplayName", what);
         let name = body.get("display_name").and_then(Value::as_str).map_or("", str::trim);
-        if name.is_empty() || name.len() > MOST_DISPLAY_NAME {
-            return Err(wrong("`display_name` is a text of 1 to 200 bytes"));
-        }
-        let mut others = api.program.connections().into_values();
-        if others.any(|other| other.display_name == name) {
-            return Err(wrong("another source has this display_name"));
-        }
+        names::free(api, name, None).map_err(wrong)?;
         let kind = body.get("type").and_then(Value::as_str).unwrap_or_default();
         let plain = kind.strip_prefix(PLATFORM).unwrap_or(kind);
         let of = kind_of(&api.program.types(), "source", plain).ok_or_else(|| {
@@ -107,7 +97,7 @@ pub(super) async fn create(State(api): State<Arc<Api>>, body: Body) -> Answer<Js
         let mut form = Form::default();
         form.take(&properties(&body)?, &of)?;
         let destination = destination(api, &*ledger, body.get("destination_id"))?;
-        let id = slug(name, |name| taken(api, &*ledger, name))?
+        let id = names::slug(name, |name| names::is_taken(api, &*ledger, name))?
             .ok_or_else(|| wrong("`display_name` has no letter or digit"))?;
         form.settings.insert("type".to_owned(), of.name.into());
         let mut connection = json!({
@@ -169,16 +159,9 @@ fn rewrite(
 ) -> Answer<()> {
     let mut connection = found.written(api)?;
     if let Some(name) = body.get("display_name") {
-        let name = name
-            .as_str()
-            .map(str::trim)
-            .filter(|name| !name.is_empty() && name.len() <= MOST_DISPLAY_NAME);
+        let name = name.as_str().map_or("", str::trim);
         let wrong = |what: &str| Problem::refused("InvalidDisplayName", what);
-        let name = name.ok_or_else(|| wrong("`display_name` is a text of 1 to 200 bytes"))?;
-        let mut others = api.program.connections().into_iter();
-        if others.any(|(id, other)| id != *found.connection() && other.display_name == name) {
-            return Err(wrong("another source has this display_name"));
-        }
+        names::free(api, name, Some(found.connection())).map_err(wrong)?;
         connection.insert("display_name".to_owned(), name.into());
     }
     if body.contains_key("destination_id") {
@@ -376,18 +359,4 @@ pub(super) fn destination(
         )),
         (None, _) => Err(wrong("destination_id: which of the destinations?".to_owned())),
     }
-}
-
-/// Whether anything is, or was, called that.
-pub(crate) fn taken(api: &Api, ledger: &dyn Ledger, name: &str) -> Answer<bool> {
-    let is_part = |thing| api.program.parts(thing).iter().any(|part| part.name == name);
-    let id = ConnectionId::from(name);
-    let connections = api.program.connections();
-    let schemas = connections.values().any(|known| known.schema == name);
-    let broken = api.program.broken().iter().any(|(_, broken, _)| broken == name);
-    Ok(is_part(Thing::Source)
-        || connections.contains_key(&id)
-        || schemas
-        || broken
-        || ledger.knows(&id)?)
 }

@@ -11,7 +11,7 @@ use bobbin_core::secret::Secret;
 use serde::Deserialize;
 
 use super::visit::keep_theme;
-use super::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
+use super::{Frame, Place, Said, Visit, gone_to, shown, shown_as, welcome};
 use crate::Api;
 use crate::api::asked;
 use crate::api::session::{self, Shown};
@@ -102,7 +102,8 @@ pub(super) async fn log_in(
     };
     match session::log_in(&api, &watch, (asked, &headers), given).await {
         Ok(begun) => {
-            let mut response = gone_to(own(&login.next), None);
+            let first = asked_first(&api, &login.next).await;
+            let mut response = gone_to(if first { "/welcome" } else { own(&login.next) }, None);
             response.headers_mut().append(header::SET_COOKIE, begun.cookie);
             response
         }
@@ -114,6 +115,11 @@ pub(super) async fn log_in(
             shown_as(status, api, visit, Place::Else, make).await
         }
     }
+}
+
+/// Whether whoever has come in has everything to set up yet, and came for nothing else.
+async fn asked_first(api: &Arc<Api>, next: &str) -> bool {
+    own(next) == "/" && asked(Arc::clone(api), welcome::is_first_run).await.unwrap_or(false)
 }
 
 /// An address of this service; anything else is the first page.

@@ -45,7 +45,7 @@ pub(super) struct Backfill {
 }
 
 /// An instant, or a date's first one in UTC.
-fn instant(text: &str) -> std::result::Result<Timestamp, String> {
+pub(super) fn instant(text: &str) -> std::result::Result<Timestamp, String> {
     let date = |text: &str| TimeZone::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
     text.parse()
         .ok()

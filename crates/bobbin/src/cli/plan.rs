@@ -1,18 +1,23 @@
 //! `bobbin plan`: what a run would change in the destination.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::SystemClock;
+use bobbin_core::forecast::{Counted, Forecast, StreamForecast};
 use bobbin_core::plan::{ColumnPlan, ColumnState, TablePlan, TableState};
 use bobbin_core::report::NoLog;
 use bobbin_core::tap::{Context, Discovery};
 use bobbin_core::{Error, Result};
 use clap::Args;
+use jiff::Timestamp;
 
 use super::apply::Compared;
+use super::backfill::instant;
 use super::{Format, Session, Stop};
+use crate::config::Connection;
 use crate::out::println;
 use crate::progress::Progress;
 use crate::remote::Remote;
@@ -24,6 +29,7 @@ use crate::{exit, print, registry};
     "Examples:\n",
     "  bobbin plan                              one line a table\n",
     "  bobbin plan --table conversations        its columns, too\n",
+    "  bobbin plan --forecast                   records, calls and minutes of a first run\n",
     "  bobbin plan --format json                one object a table\n",
     "\n",
     "Fields the source does not declare get their columns when they come; they are not listed.\n",
@@ -40,6 +46,14 @@ pub(super) struct Plan {
     /// Show the columns of every table
     #[arg(long)]
     columns: bool,
+
+    /// Show instead how much a first run would read, by the source's own counts
+    #[arg(long, conflicts_with_all = ["table", "columns"])]
+    forecast: bool,
+
+    /// From when on that is; as the source is set, unless given
+    #[arg(long, value_name = "DATE", requires = "forecast", value_parser = instant)]
+    start_date: Option<Timestamp>,
 }
 
 impl Plan {
@@ -47,6 +61,9 @@ impl Plan {
         let config = session.config()?;
         let connection = config.connection(self.connection.as_deref())?;
         let stop = Stop::on_signals();
+        if self.forecast {
+            return self.foretell(session, connection, &config.home, &stop);
+        }
         let destination =
             registry::destination(&connection.destination, &config.home, Arc::new(NoLog))?;
         let progress = Progress::new(Format::Text, false);
@@ -114,6 +131,48 @@ impl Plan {
         Ok(if stops { exit::INCOMPLETE } else { exit::OK })
     }
 
+    fn foretell(
+        &self,
+        session: &Session,
+        connection: &Connection,
+        home: &Path,
+        stop: &Stop,
+    ) -> Result<u8> {
+        let progress = Progress::new(Format::Text, false);
+        let cx = Context { clock: &SystemClock, cancel: &stop.cancel, log: &progress };
+        let tap = registry::tap_of(connection, home)?;
+        let forecast = tap.forecast(&cx, self.start_date, &connection.selection);
+        progress.finish();
+        let forecast = forecast?.ok_or_else(|| {
+            let kind = &connection.source.kind;
+            Error::config(format!("a source of type `{kind}` does not count what it has"))
+        })?;
+        match session.format {
+            Format::Json => {
+                let line = serde_json::to_string(&forecast).map_err(|error| {
+                    Error::bug("a forecast cannot be written as JSON").caused_by(error)
+                })?;
+                println!("{line}");
+            }
+            Format::Text => {
+                println!("A first run from {:.0} on would read:", forecast.start);
+                println!("{}", foretold(&forecast));
+                println!(
+                    "\nRecords are counted by the source{}. Calls and bytes are about so many; minutes are \
+                     those at the granted rate.",
+                    match forecast.counted() {
+                        Counted::Exactly => "",
+                        _ => ", which stops counting: ~ is an estimate, + is at least so many",
+                    }
+                );
+                for (stream, reason) in &forecast.unreadable {
+                    println!("{stream}: not readable: {reason}");
+                }
+            }
+        }
+        Ok(exit::OK)
+    }
+
     fn show(&self, plans: &[TablePlan]) {
         let terminal = std::io::stdout().is_terminal();
         if plans.is_empty() {
@@ -140,6 +199,27 @@ impl Plan {
             }
         }
     }
+}
+
+fn foretold(forecast: &Forecast) -> String {
+    let line = |name: &str, counted: Counted, numbers: (u64, u64, u64), minutes: Option<f64>| {
+        let (records, calls, bytes) = numbers;
+        let records = match counted {
+            Counted::Exactly => print::number(records),
+            Counted::Estimated => format!("~{}", print::number(records)),
+            Counted::AtLeast => format!("{}+", print::number(records)),
+        };
+        let minutes = minutes.map_or_else(|| "no limit".to_owned(), |n| format!("{n:.1}"));
+        vec![name.to_owned(), records, print::number(calls), print::bytes(bytes), minutes]
+    };
+    let of = |told: &StreamForecast| {
+        let numbers = (told.records, told.calls, told.bytes);
+        line(told.stream.as_str(), told.counted, numbers, told.minutes)
+    };
+    let mut rows: Vec<Vec<String>> = forecast.streams.iter().map(of).collect();
+    let numbers = (forecast.records(), forecast.calls(), forecast.bytes());
+    rows.push(line("in all", forecast.counted(), numbers, forecast.minutes));
+    print::table(&["table", "records", "calls", "bytes", "minutes"], &[1, 2, 3, 4], rows)
 }
 
 fn summary(plan: &TablePlan) -> Vec<String> {

@@ -1,11 +1,15 @@
-//! Connection checks: can the source be read and the destination be written, and what is there.
+//! Connection checks: can the source be read and the destination be written, and what is there; and how
+//! much that is.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bobbin_core::cancel::Cancel;
 use bobbin_core::clock::SystemClock;
+use bobbin_core::forecast::Forecast;
 use bobbin_core::report::NoLog;
+use bobbin_core::selection::Selection;
 use bobbin_core::tap::Context;
 use bobbin_core::{Error, ErrorKind, Result};
 use bobbin_engine::Engine;
@@ -88,6 +92,23 @@ impl Served {
             })
             .map_err(|error| Error::io("cannot start a check's thread", error))?;
         Ok(())
+    }
+}
+
+impl Served {
+    /// How much a first run of a source would read.
+    pub(super) fn forecast_of(&self, name: &str, start: Option<Timestamp>) -> Result<Forecast> {
+        let config = self.config();
+        let unknown = || Error::new(ErrorKind::NotFound, format!("there is no source `{name}`"));
+        let part = config.sources.get(name).ok_or_else(unknown)?;
+        let cancel = Cancel::new();
+        let cx = Context { clock: &SystemClock, cancel: &cancel, log: &NoLog };
+        // Nothing is pushed into what counts.
+        let tap = registry::tap(part, (Path::new(""), Path::new("")))?;
+        let forecast = tap.forecast(&cx, start, &Selection::all())?;
+        forecast.ok_or_else(|| {
+            Error::config(format!("a source of type `{}` does not count what it has", part.kind))
+        })
     }
 }
 

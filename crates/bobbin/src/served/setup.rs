@@ -233,7 +233,15 @@ fn try_out((now, new): (&Config, &Config), thing: Thing, name: &str) -> Result<(
         }),
         Thing::Connection => {
             let same = |known: &&crate::config::Connection| known.id.as_str() == name;
-            new.connections.values().find(same).map_or(Ok(()), |known| known.chosen().map(drop))
+            new.connections.values().find(same).map_or(Ok(()), |known| {
+                let selection = known.chosen()?;
+                if selection.hashes() && selection.hash_key.is_none() {
+                    // Else its first job would tell.
+                    return Err(Error::config("columns are to be hashed, but there is no hash_key")
+                        .hint("write hash_key = { env = \"NAME\" } at the top of the service's file, then bobbin apply"));
+                }
+                Ok(())
+            })
         }
         Thing::Channel => channels::admit(now, new, name),
     }

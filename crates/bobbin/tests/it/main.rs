@@ -9,6 +9,7 @@ mod columns;
 mod connecting;
 mod day;
 mod fire;
+mod forecast;
 mod foreign;
 mod grants;
 mod into_postgres;

@@ -255,15 +255,20 @@ impl Pace {
         }
     }
 
+    /// Calls per minute of a bucket that are ours, if limited.
+    pub fn per_minute(&self, bucket: Bucket) -> Option<f64> {
+        let state = self.lock();
+        let organization = state.organization.granted();
+        match (bucket, state.search.granted(), organization) {
+            (Bucket::Organization, _, organization) => organization,
+            (Bucket::Search, Some(a), Some(b)) => Some(a.min(b)),
+            (Bucket::Search, a, b) => a.or(b),
+        }
+    }
+
     /// Calls per second of searches that are ours, if limited.
     pub fn searches_per_second(&self) -> Option<f64> {
-        let state = self.lock();
-        let search = state.search.granted();
-        let organization = state.organization.granted();
-        match (search, organization) {
-            (Some(a), Some(b)) => Some(a.min(b) / 60.0),
-            (a, b) => a.or(b).map(|per_minute| per_minute / 60.0),
-        }
+        self.per_minute(Bucket::Search).map(|per_minute| per_minute / 60.0)
     }
 
     /// The other side's clock gained so much on ours since we began, both in seconds. A stand-in of

@@ -92,14 +92,15 @@ impl Query {
         !self.works && self.path.contains("archive")
     }
 
-    /// The call that finds out whether the context may be searched.
-    pub(crate) fn probe(&self, stream: &StreamName, span: Span) -> Call {
-        self.call(stream, &Window::new(0, span, 1), 1)
+    /// The call that finds out whether the context may be searched, how much there is in a span, and what
+    /// some `records` of it look like.
+    pub(crate) fn probe(&self, stream: &StreamName, span: Span, records: u32) -> Call {
+        self.call(stream, &Window::new(0, span, records), 1)
     }
 
     /// A call was refused as malformed: asks for less if that may be why. False when there is
     /// nothing left to leave out.
-    pub(super) fn retreat(&mut self) -> bool {
+    pub(crate) fn retreat(&mut self) -> bool {
         !self.works && std::mem::replace(&mut self.include_deleted, false)
     }
 

@@ -3,6 +3,7 @@
 
 mod calm;
 mod faults;
+mod forecast;
 mod incumbent;
 mod keys;
 mod program;

@@ -165,6 +165,12 @@ impl Ran {
             .count()
     }
 
+    /// Calls made for a stream.
+    pub(crate) fn calls_of(&self, wanted: &str) -> usize {
+        let of = |event: &&Event| matches!(event, Event::Call { stream: Some(stream), .. } if stream.as_str() == wanted);
+        self.events.iter().filter(of).count()
+    }
+
     pub(crate) fn with_status(&self, wanted: u16) -> usize {
         self.events
             .iter()

@@ -69,7 +69,7 @@ pub(in crate::pages) async fn add(
     Form(new): Form<NewUser>,
 ) -> Response {
     let (name, password) = (new.name.clone(), Secret::new(new.password));
-    match people::add(Arc::clone(&api), &watch, name, new.role.into(), password).await {
+    match people::make(Arc::clone(&api), &watch, name, new.role.into(), password).await {
         Ok(user) => gone_to("/users", Some(&Said::good(format!("{} can log in now.", user.name)))),
         Err(problem) => {
             let (status, wrong) = (problem.status(), problem.detail().to_owned());

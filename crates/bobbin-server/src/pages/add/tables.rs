@@ -1,0 +1,100 @@
+//! What is replicated; with it the connection is complete and its first job begins.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bobbin_core::tap::Discovery;
+
+use super::Draft;
+use crate::Api;
+use crate::api::{Answer, asked};
+use crate::pages::field::{Entered, Refused, Wrongs};
+use crate::pages::selection::{self, Tables};
+use crate::pages::steps::Step;
+use crate::pages::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
+use crate::problem::Problem;
+
+#[derive(Template)]
+#[template(path = "add_tables.html")]
+struct TablesPage {
+    frame: Frame,
+    steps: Vec<Step>,
+    id: String,
+    wrong: Option<String>,
+    tables: Tables,
+}
+
+fn found(api: &Api, draft: &Draft) -> Answer<Discovery> {
+    let found = api.engine.ledger()?.catalog(&draft.id)?.filter(|_| draft.is_readable());
+    found.map(|(found, _)| found).ok_or_else(|| {
+        let detail = "the key was not tried yet, or in vain: go back to the check";
+        Problem::new(StatusCode::CONFLICT, detail)
+    })
+}
+
+fn page(
+    api: &Api,
+    frame: Frame,
+    name: &str,
+    entered: Option<&Entered>,
+    wrongs: &Wrongs,
+) -> Answer<TablesPage> {
+    let draft = Draft::of(api, name)?;
+    let found = found(api, &draft)?;
+    Ok(TablesPage {
+        frame: frame.titled("Tables and columns"),
+        steps: draft.steps("tables"),
+        id: draft.id.to_string(),
+        wrong: wrongs.beside(&[]),
+        tables: Tables::of(&found, &draft.body, None, entered),
+    })
+}
+
+pub(in crate::pages) async fn tables(
+    State(api): State<Arc<Api>>,
+    visit: Visit,
+    Path(name): Path<String>,
+) -> Response {
+    shown(api, visit, Place::Connections, move |api, frame| {
+        page(api, frame, &name, None, &Wrongs::default())
+    })
+    .await
+}
+
+/// Completes the setup: the first job begins at once.
+pub(in crate::pages) async fn finish(
+    State(api): State<Arc<Api>>,
+    visit: Visit,
+    Path(name): Path<String>,
+    Form(pairs): Form<Vec<(String, String)>>,
+) -> Response {
+    let entered = Entered::new(pairs);
+    let (status, wrongs) = if ["all", "none"].contains(&entered.get("act")) {
+        (StatusCode::OK, Wrongs::default())
+    } else {
+        let (of, given) = (name.clone(), entered.clone());
+        let done = asked(Arc::clone(&api), move |api| Ok(keep(api, &of, &given)));
+        match done.await.unwrap_or_else(|problem| Err(problem.into())) {
+            Ok(()) => {
+                let said = Said::good("It is set up. The first job has begun.");
+                return gone_to(&format!("/connections/{name}"), Some(&said));
+            }
+            Err(Refused::Else(problem)) => return problem.into_response(),
+            Err(Refused::Wrong(wrongs)) => (StatusCode::UNPROCESSABLE_ENTITY, wrongs),
+        }
+    };
+    let make = move |api: &Api, frame| page(api, frame, &name, Some(&entered), &wrongs);
+    shown_as(status, api, visit, Place::Connections, make).await
+}
+
+fn keep(api: &Api, name: &str, entered: &Entered) -> Result<(), Refused> {
+    let draft = Draft::of(api, name)?;
+    let found = found(api, &draft)?;
+    let mut body = draft.body.clone();
+    selection::write(&mut body, &found, entered).map_err(Refused::Wrong)?;
+    api.program.change(&[draft.put_connection(body)]).map_err(|error| Refused::by(&error, &[]))
+}
