@@ -121,6 +121,18 @@ pub struct Channel {
     pub changed_at: Option<Timestamp>,
 }
 
+impl Part {
+    /// It in the words of the file, as a change of it is said; what is secret is left out and so stays.
+    pub fn written(&self) -> Map<String, Value> {
+        let mut words = self.settings.clone();
+        for (label, text) in &self.labels {
+            words.insert(label.clone(), text.as_str().into());
+        }
+        words.insert("type".to_owned(), self.kind.as_str().into());
+        words
+    }
+}
+
 /// A type of sources or destinations, and what one of it needs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Type {

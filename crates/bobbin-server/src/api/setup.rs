@@ -150,12 +150,12 @@ pub(super) async fn change_connection(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CloneWish {
-    display_name: String,
-    schema: Option<String>,
-    destination: Option<String>,
+pub(crate) struct CloneWish {
+    pub(crate) display_name: String,
+    pub(crate) schema: Option<String>,
+    pub(crate) destination: Option<String>,
     #[serde(default = "yes")]
-    keep_selection: bool,
+    pub(crate) keep_selection: bool,
 }
 
 fn yes() -> bool {
@@ -169,26 +169,29 @@ pub(super) async fn clone_connection(
     body: Given<Json<CloneWish>, JsonRejection>,
 ) -> Answer<(StatusCode, Json<Connection>)> {
     let Json(wish) = given(body)?;
-    let made = asked(Arc::clone(&api), move |api| {
-        let connection = known(api, &connection)?;
-        let display_name = wish.display_name.trim().to_owned();
-        let wrong = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-        names::free(api, &display_name, None).map_err(wrong)?;
-        let ledger = api.engine.ledger()?;
-        let name = names::slug(&display_name, |name| names::is_taken(api, &*ledger, name))?
-            .ok_or_else(|| wrong("`display_name` has no letter or digit"))?;
-        api.program.clone_connection(&CloneOf {
-            connection,
-            name: name.clone(),
-            display_name,
-            schema: wish.schema,
-            destination: wish.destination,
-            keep_selection: wish.keep_selection,
-        })?;
-        Ok(name)
-    });
+    let made = asked(Arc::clone(&api), move |api| clone_of(api, &connection, wish));
     let made = super::connection(State(api), Path(made.await?)).await?;
     Ok((StatusCode::CREATED, made))
+}
+
+/// Clones a connection; gives the name of the other one.
+pub(crate) fn clone_of(api: &Api, connection: &str, wish: CloneWish) -> Answer<String> {
+    let connection = known(api, connection)?;
+    let display_name = wish.display_name.trim().to_owned();
+    let wrong = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    names::free(api, &display_name, None).map_err(wrong)?;
+    let ledger = api.engine.ledger()?;
+    let name = names::slug(&display_name, |name| names::is_taken(api, &*ledger, name))?
+        .ok_or_else(|| wrong("`display_name` has no letter or digit"))?;
+    api.program.clone_connection(&CloneOf {
+        connection,
+        name: name.clone(),
+        display_name,
+        schema: wish.schema,
+        destination: wish.destination,
+        keep_selection: wish.keep_selection,
+    })?;
+    Ok(name)
 }
 
 /// How a connection was set up, in the words of the file; what the file has is read there.

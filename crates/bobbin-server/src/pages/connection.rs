@@ -4,7 +4,9 @@ pub(super) mod acts;
 pub(super) mod data;
 pub(super) mod extractions;
 pub(super) mod loads;
+pub(super) mod settings;
 pub(super) mod summary;
+pub(super) mod tables;
 
 use bobbin_core::id::{ConnectionId, JobId};
 use bobbin_engine::ledger::Ledger;

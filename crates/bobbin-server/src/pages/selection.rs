@@ -50,6 +50,8 @@ struct Column {
     /// Why it stays as it is, or is as it is; none where it can be chosen.
     fixed: Option<String>,
     is_key: bool,
+    /// It came after its table was first replicated, and waits to be chosen (F-49).
+    waits: bool,
     /// The list it is in; empty in none.
     treated: &'static str,
 }
@@ -132,6 +134,7 @@ fn columns(
             kind: column.kind(),
             description: column.schema.description.clone().unwrap_or_default(),
             is_key: stream.key.contains(&column.path),
+            waits: treated.is_new(&column.path),
             treated: chosen.unwrap_or(kept),
             fixed,
             path: name,
@@ -185,6 +188,12 @@ pub(crate) fn write(
         } else {
             body.insert(list.to_owned(), names.into());
         }
+    }
+    let mut included = texts(body, "include");
+    let new = entered.pairs().filter(|(name, text)| name.contains('.') && *text == "include");
+    included.extend(new.map(|(name, _)| name.to_owned()));
+    if !included.is_empty() {
+        body.insert("include".to_owned(), included.into());
     }
     body.insert("tables".to_owned(), tables.into());
     Ok(())
