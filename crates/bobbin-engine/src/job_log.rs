@@ -357,15 +357,16 @@ fn told(event: &Value) -> Option<(&'static str, &'static str, String)> {
         }
         "window" => {
             let verdict = if event["verified"] == true { "verified" } else { "NOT verified" };
+            let of =
+                event["expected"].as_u64().map_or_else(String::new, |all| format!(" of {all}"));
             (
                 "tap",
                 "INFO",
                 format!(
-                    "{stream}: {} to {}: {} of {} records in {} calls, {verdict}",
+                    "{stream}: {} to {}: {}{of} records in {} calls, {verdict}",
                     text("from"),
                     text("to"),
                     number("received"),
-                    event["expected"],
                     number("calls")
                 ),
             )

@@ -401,8 +401,13 @@ impl TableView {
         self.set_aside.max(self.rejected)
     }
 
+    /// Whether everything that was extracted is durable.
+    pub fn is_loaded(&self) -> bool {
+        self.is_released() && self.durable >= self.extracted
+    }
+
     /// Whether everything that was sealed is durable.
-    fn is_loaded(&self) -> bool {
+    fn is_released(&self) -> bool {
         self.sealed.is_empty()
     }
 

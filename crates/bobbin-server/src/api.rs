@@ -463,7 +463,7 @@ async fn slots(
     Ok(Json(json!({ "data": rows.await? })))
 }
 
-fn known(api: &Api, connection: &str) -> Answer<ConnectionId> {
+pub(crate) fn known(api: &Api, connection: &str) -> Answer<ConnectionId> {
     let id = ConnectionId::from(connection);
     if api.program.connections().contains_key(&id) {
         Ok(id)

@@ -5,6 +5,7 @@ mod assets;
 mod connection;
 mod connections;
 mod entry;
+mod extraction;
 mod frame;
 mod show;
 mod visit;
@@ -49,8 +50,14 @@ pub(crate) fn is_open(path: &str) -> bool {
 }
 
 pub(crate) fn router() -> Router<Arc<Api>> {
+    let of = |rest: &str| format!("/connections/{{connection}}{rest}");
     Router::new()
         .route("/", get(connections::list))
+        .route(&of("/extractions/{job}"), get(extraction::page))
+        .route(&of("/extractions/{job}/coverage"), get(extraction::coverage))
+        .route(&of("/extractions/{job}/live"), get(extraction::follow))
+        .route(&of("/extractions/{job}/log"), get(extraction::lines))
+        .route(&of("/extractions/{job}/stop"), post(extraction::stop))
         .route("/login", get(entry::login).post(entry::log_in))
         .route("/logout", post(entry::log_out))
         .route("/theme", post(entry::theme))

@@ -59,7 +59,7 @@ impl JobView {
     /// Whether a table's job has ended in order and everything it extracted is durable.
     fn is_settled(&self, table: &TableView) -> bool {
         let in_order = |outcome: &str| outcome == "complete" || outcome == "incomplete";
-        self.ended.as_ref().is_some_and(|ended| in_order(&ended.outcome)) && table.is_loaded()
+        self.ended.as_ref().is_some_and(|ended| in_order(&ended.outcome)) && table.is_released()
     }
 
     /// How far that is which no window covers.
@@ -67,7 +67,7 @@ impl JobView {
         match &table.ended {
             // Where a source has no windows it is read from a list, which is complete as a whole.
             Some(ended) if ended.outcome == "complete" => {
-                if self.is_settled(table) {
+                if table.is_loaded() || self.is_settled(table) {
                     Coverage::Loaded
                 } else {
                     Coverage::Fetched

@@ -103,11 +103,15 @@ fn a_table_without_windows_is_complete_as_a_whole() {
     assert_eq!(whole(&told), Coverage::Planned);
     told.extracted(3)
         .line(2, "{'event':'stream_ended','stream':'notes','outcome':'complete','reason':null}");
+    assert_eq!(whole(&told), Coverage::Fetched);
     told.sealed(1, 3);
     assert_eq!(whole(&told), Coverage::Fetched);
     told.line(3, "{'event':'job_ended','outcome':'complete','error':null}");
     assert_eq!(whole(&told), Coverage::Fetched, "nobody said that its segment is durable");
     told.loaded(1, 3);
+    assert_eq!(whole(&told), Coverage::Loaded);
+    // One that is loaded while the others go on is so at once.
+    told.view.ended = None;
     assert_eq!(whole(&told), Coverage::Loaded);
 }
 

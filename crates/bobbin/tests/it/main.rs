@@ -15,6 +15,7 @@ mod kill;
 mod listener;
 mod locks;
 mod manners;
+mod pages_extraction;
 mod people;
 mod plan;
 mod proxy;
