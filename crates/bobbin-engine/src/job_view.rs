@@ -411,14 +411,26 @@ impl TableView {
         self.sealed.is_empty()
     }
 
-    /// Seconds until all records are here, if the pace stays; none where that cannot be told.
+    /// The part of the extraction that is done, from 0 to 1: by records where the source told how many there
+    /// are, else by the time that windows cover; none where neither is known.
+    pub fn share(&self) -> Option<f64> {
+        if let Some(total) = self.total.filter(|total| *total > 0 && *total >= self.extracted) {
+            return Some(self.extracted as f64 / total as f64);
+        }
+        let (from, until) = self.from.zip(self.until).filter(|(from, until)| from < until)?;
+        let reached = self.windows.last().map_or(from, |window| window.to.clamp(from, until));
+        let seconds = |to: Timestamp| to.duration_since(from).as_secs_f64();
+        Some(seconds(reached) / seconds(until))
+    }
+
+    /// Seconds until all of it is extracted, if the pace stays; none where that cannot be told.
     pub fn left_seconds(&self, now: Timestamp) -> Option<f64> {
-        let (total, began) = (self.total?, self.began?);
+        let (share, began) = (self.share()?, self.began?);
         let seconds = now.duration_since(began).as_secs_f64();
-        if self.ended.is_some() || self.extracted == 0 || total <= self.extracted || seconds < 2.0 {
+        if self.ended.is_some() || self.extracted == 0 || share <= 0.0 || seconds < 2.0 {
             return None;
         }
-        Some((total - self.extracted) as f64 * seconds / self.extracted as f64)
+        Some((1.0 - share) * seconds / share)
     }
 }
 

@@ -7,6 +7,7 @@ mod connections;
 mod entry;
 mod extraction;
 mod frame;
+mod rejected;
 mod show;
 mod visit;
 
@@ -58,6 +59,9 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route(&of("/extractions/{job}/live"), get(extraction::follow))
         .route(&of("/extractions/{job}/log"), get(extraction::lines))
         .route(&of("/extractions/{job}/stop"), post(extraction::stop))
+        .route(&of("/rejected"), get(rejected::page))
+        .route(&of("/rejected/download"), get(rejected::download))
+        .route(&of("/rejected/retry"), post(rejected::retry))
         .route("/login", get(entry::login).post(entry::log_in))
         .route("/logout", post(entry::log_out))
         .route("/theme", post(entry::theme))

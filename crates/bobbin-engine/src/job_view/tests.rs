@@ -172,9 +172,13 @@ fn the_time_left_follows_the_pace() {
     let now: Timestamp = "2026-05-01T16:00:10Z".parse().unwrap_or_default();
     let left = told.view.tables[0].left_seconds(now);
     assert_eq!(left.map(f64::round), Some(30.0));
+    assert_eq!(told.view.tables[0].share(), Some(0.25));
     // A second walk tells its own total.
     told.line(3, "{'event':'stream_total','stream':'notes','total':50}");
     assert_eq!(told.view.tables[0].total, Some(75));
+    // Where there are more than were told, the time that is covered tells.
+    told.extracted(75).window((0, 2), ("100", 100), true);
+    assert_eq!(told.view.tables[0].share().map(|share| (share * 100.0).round()), Some(25.0));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod listener;
 mod locks;
 mod manners;
 mod pages_extraction;
+mod pages_rejected;
 mod people;
 mod plan;
 mod proxy;

@@ -14,7 +14,7 @@ use crate::support::{Desk, tiny};
 const LONG: Duration = Duration::from_secs(30);
 
 /// A service with a connection whose first job runs.
-fn serving(sim: &Running, tables: &[&str]) -> (Desk, Serving) {
+pub(crate) fn serving(sim: &Running, tables: &[&str]) -> (Desk, Serving) {
     let desk = empty(sim);
     let serving = Serving::start(&desk);
     set_up(&serving, sim, tables);
@@ -36,7 +36,7 @@ fn set_up(serving: &Serving, sim: &Running, tables: &[&str]) {
 }
 
 /// The connection's latest job, once it is as wanted.
-fn job(serving: &Serving, wanted: impl Fn(&Value) -> bool) -> String {
+pub(crate) fn job(serving: &Serving, wanted: impl Fn(&Value) -> bool) -> String {
     let until = Instant::now() + LONG;
     loop {
         let jobs = serving.get("/api/v1/connections/c/jobs");
@@ -48,27 +48,31 @@ fn job(serving: &Serving, wanted: impl Fn(&Value) -> bool) -> String {
     }
 }
 
-fn ended(job: &Value) -> bool {
+pub(crate) fn ended(job: &Value) -> bool {
     job["report"].is_object()
 }
 
 /// Somebody with a role, logged in.
-fn person<'a>(serving: &'a Serving, name: &str, role: &str) -> Page<'a> {
+pub(crate) fn person<'a>(serving: &'a Serving, name: &str, role: &str) -> Page<'a> {
     let mut body = user(name);
     body["role"] = role.into();
     serving.done("POST", "/api/v1/users", &body);
     Page::open(serving, &user(name))
 }
 
-fn look(page: &Page<'_>, path: &str) -> Answer {
+pub(crate) fn look(page: &Page<'_>, path: &str) -> Answer {
     page.ask("GET", path, &Value::Null)
 }
 
 /// What a person sends with a form.
 fn form(page: &Page<'_>, path: &str, csrf: &str) -> Answer {
+    form_with(page, path, csrf, "")
+}
+
+pub(crate) fn form_with(page: &Page<'_>, path: &str, csrf: &str, more: &str) -> Answer {
     let kind = ("Content-Type", "application/x-www-form-urlencoded");
     let cookie = ("Cookie", page.cookie.as_str());
-    send(page.serving, ("POST", path), &[cookie, kind], format!("csrf={csrf}"))
+    send(page.serving, ("POST", path), &[cookie, kind], format!("csrf={csrf}{more}"))
 }
 
 #[test]

@@ -244,12 +244,11 @@ impl TableRow {
         let complete = ended.is_some_and(|ended| ended.outcome == "complete");
         let total =
             table.total.filter(|total| ended.is_none() && *total > 0 && *total >= table.extracted);
-        let percent = match total {
+        let share = table.share().filter(|_| ended.is_none() && table.began.is_some());
+        let percent = match share {
             _ if complete => Some(100),
-            Some(total) => {
-                (table.extracted * 100).checked_div(total).map(|percent| percent.min(99))
-            }
-            None => None,
+            // All of it is there once it is complete.
+            share => share.map(|share| ((share * 100.0) as u64).min(99)),
         };
         Self {
             name: table.name.clone(),
