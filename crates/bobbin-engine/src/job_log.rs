@@ -4,13 +4,16 @@
 //! Recording never breaks a job: a log that cannot be written is given up, the job goes on.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bobbin_core::clock::Clock;
-use bobbin_core::id::{ConnectionId, JobId};
+use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_core::report::{Event, JobLog, Level};
 use bobbin_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
@@ -20,7 +23,20 @@ use serde_json::Value;
 pub(crate) struct Recorder<'a> {
     onward: &'a dyn JobLog,
     clock: &'a dyn Clock,
-    file: Mutex<Option<BufWriter<File>>>,
+    file: Mutex<Option<Writer>>,
+}
+
+/// Counts and rate limits come with every page: they are written down together, once in so long.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// A log that is being written, and what is not in it yet.
+struct Writer {
+    out: BufWriter<File>,
+    /// Records and bytes of each stream since they were last written down.
+    extracted: BTreeMap<StreamName, (u64, u64)>,
+    /// The latest rate limits, where they changed.
+    limits: BTreeMap<&'static str, (u32, u32)>,
+    written: Timestamp,
 }
 
 impl<'a> Recorder<'a> {
@@ -39,7 +55,12 @@ impl<'a> Recorder<'a> {
             forget(directory, kept_since);
             File::create(&path).ok()
         };
-        let file = open().map(BufWriter::new);
+        let file = open().map(|file| Writer {
+            out: BufWriter::new(file),
+            extracted: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            written: clock.now(),
+        });
         let recorder = Self { onward, clock, file: Mutex::new(file) };
         if recorder.file.lock().is_ok_and(|file| file.is_none()) {
             onward.event(Event::Notice {
@@ -54,15 +75,10 @@ impl<'a> Recorder<'a> {
 
 impl JobLog for Recorder<'_> {
     fn event(&self, event: Event) {
-        // Counted, and told with what they belong to.
-        let counted = matches!(
-            event,
-            Event::Extracted { .. } | Event::StreamTotal { .. } | Event::RateLimit { .. }
-        );
-        if !counted {
+        {
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(out) = file.as_mut()
-                && write(out, &event, self.clock.now()).is_err()
+            if let Some(writer) = file.as_mut()
+                && writer.take(&event, self.clock.now()).is_err()
             {
                 *file = None;
             }
@@ -71,17 +87,57 @@ impl JobLog for Recorder<'_> {
     }
 }
 
-fn write(out: &mut BufWriter<File>, event: &Event, now: Timestamp) -> std::io::Result<()> {
-    let mut value = serde_json::to_value(event)?;
-    if let Some(object) = value.as_object_mut() {
-        object.insert("at".to_owned(), format!("{now:.3}").into());
-    }
-    writeln!(out, "{value}")?;
-    // Whoever watches is interested in steps, not in every call.
-    if matches!(event, Event::Call { .. } | Event::Sealed { .. } | Event::RateWait { .. }) {
+impl Writer {
+    fn take(&mut self, event: &Event, now: Timestamp) -> std::io::Result<()> {
+        match event {
+            Event::Extracted { stream, records, bytes } => {
+                let sum = self.extracted.entry(stream.clone()).or_default();
+                *sum = (sum.0 + records, sum.1 + bytes);
+            }
+            Event::RateLimit { bucket, limit, remaining } => {
+                self.limits.insert(bucket, (*limit, *remaining));
+            }
+            // What was extracted before these stands before them.
+            Event::Window { .. } | Event::StreamEnded { .. } | Event::JobEnded { .. } => {
+                self.pulse(now)?;
+                return self.write(event, now);
+            }
+            _ => self.write(event, now)?,
+        }
+        if now.duration_since(self.written).unsigned_abs() >= PULSE {
+            self.pulse(now)?;
+            self.out.flush()?;
+        }
         Ok(())
-    } else {
-        out.flush()
+    }
+
+    fn pulse(&mut self, now: Timestamp) -> std::io::Result<()> {
+        self.written = now;
+        for (stream, (records, bytes)) in std::mem::take(&mut self.extracted) {
+            self.write(&Event::Extracted { stream, records, bytes }, now)?;
+        }
+        for (bucket, (limit, remaining)) in std::mem::take(&mut self.limits) {
+            self.write(&Event::RateLimit { bucket, limit, remaining }, now)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, event: &Event, now: Timestamp) -> std::io::Result<()> {
+        let mut value = serde_json::to_value(event)?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("at".to_owned(), format!("{now:.3}").into());
+        }
+        writeln!(self.out, "{value}")?;
+        // Whoever watches is interested in steps, not in every call.
+        let step = !matches!(
+            event,
+            Event::Call { .. }
+                | Event::Sealed { .. }
+                | Event::RateWait { .. }
+                | Event::Extracted { .. }
+                | Event::RateLimit { .. }
+        );
+        if step { self.out.flush() } else { Ok(()) }
     }
 }
 
@@ -188,11 +244,39 @@ fn forget(directory: &Path, oldest: Timestamp) {
 /// `2026-05-01 16:44:41,159Z    tap - INFO conversations: complete`: the time, where it happened
 /// (`main`, `tap` or `target`), how much it matters, and what.
 pub fn line(text: &str) -> Option<String> {
-    let event: Value = serde_json::from_str(text).ok()?;
-    let at: Timestamp = event["at"].as_str()?.parse().ok()?;
-    let (place, level, message) = told(&event)?;
-    let at = at.strftime("%Y-%m-%d %H:%M:%S,%3f");
-    Some(format!("{at}Z {place:>6} - {level} {}", printable(&message.replace('\n', " | "))))
+    Some(Line::of(text)?.to_string())
+}
+
+/// A line of a log, in its parts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Where: `main`, `tap` or `target`.
+    pub place: &'static str,
+    /// `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
+    pub level: &'static str,
+    /// What, on one line, without anything that acts on a terminal.
+    pub message: String,
+}
+
+impl Line {
+    /// The event of a log's line; none for what is no event.
+    pub fn of(text: &str) -> Option<Self> {
+        let event: Value = serde_json::from_str(text).ok()?;
+        let at: Timestamp = event["at"].as_str()?.parse().ok()?;
+        let (place, level, message) = told(&event)?;
+        let message = printable(&message.replace('\n', " | ")).into_owned();
+        Some(Self { at, place, level, message })
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, place, level, message } = self;
+        let at = at.strftime("%Y-%m-%d %H:%M:%S,%3f");
+        write!(f, "{at}Z {place:>6} - {level} {message}")
+    }
 }
 
 /// Text as a terminal may get it: what would move its cursor, change its colours or turn the order of
@@ -245,6 +329,24 @@ fn told(event: &Value) -> Option<(&'static str, &'static str, String)> {
             };
             ("tap", "INFO", format!("{stream}: extracting{span}"))
         }
+        "stream_total" => {
+            ("tap", "DEBUG", format!("{stream}: the source has {} records", number("total")))
+        }
+        "extracted" => (
+            "tap",
+            "DEBUG",
+            format!("{stream}: {} more records, {} bytes", number("records"), number("bytes")),
+        ),
+        "rate_limit" => (
+            "tap",
+            "DEBUG",
+            format!(
+                "{} of {} calls of the {} budget are left",
+                number("remaining"),
+                number("limit"),
+                text("bucket")
+            ),
+        ),
         "stream_ended" => {
             let why = event["reason"].as_str().map_or_else(String::new, |why| format!(": {why}"));
             let level = if text("outcome") == "complete" { "INFO" } else { "ERROR" };
@@ -255,15 +357,16 @@ fn told(event: &Value) -> Option<(&'static str, &'static str, String)> {
         }
         "window" => {
             let verdict = if event["verified"] == true { "verified" } else { "NOT verified" };
+            let of =
+                event["expected"].as_u64().map_or_else(String::new, |all| format!(" of {all}"));
             (
                 "tap",
                 "INFO",
                 format!(
-                    "{stream}: {} to {}: {} of {} records in {} calls, {verdict}",
+                    "{stream}: {} to {}: {}{of} records in {} calls, {verdict}",
                     text("from"),
                     text("to"),
                     number("received"),
-                    event["expected"],
                     number("calls")
                 ),
             )
@@ -350,6 +453,58 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Counts come with every page and are written once a second, but before what they lead up to.
+    #[test]
+    fn counts_are_written_together_and_before_their_window() {
+        struct At(Mutex<Timestamp>);
+        impl Clock for At {
+            fn now(&self) -> Timestamp {
+                *self.0.lock().unwrap()
+            }
+        }
+        let clock = At(Mutex::new("2026-01-01T00:00:00Z".parse().unwrap()));
+        let home = tempfile::tempdir().unwrap();
+        let (onward, connection, job) = (bobbin_core::report::NoLog, "c".into(), "1".into());
+        let place = (home.path(), Timestamp::MIN);
+        let recorder = Recorder::new(&onward, &clock, place, &connection, &job);
+        let pass = |millis: i64| {
+            *clock.0.lock().unwrap() += jiff::SignedDuration::from_millis(millis);
+        };
+        let page = |records: u64| {
+            let stream = StreamName::from("notes");
+            recorder.event(Event::Extracted { stream, records, bytes: 10 });
+            recorder.event(Event::RateLimit { bucket: "search", limit: 100, remaining: 90 });
+        };
+        let window = Event::Window {
+            stream: "notes".into(),
+            from: Timestamp::UNIX_EPOCH,
+            to: Timestamp::UNIX_EPOCH,
+            expected: Some(3),
+            received: 3,
+            calls: 3,
+            verified: true,
+        };
+        page(1);
+        page(2);
+        recorder.event(window.clone());
+        page(4);
+        pass(999);
+        page(8);
+        pass(1);
+        page(16);
+        page(32);
+        recorder.event(Event::JobEnded { outcome: "complete", error: None });
+        let text = fs::read_to_string(path(home.path(), &connection, &job)).unwrap();
+        let told = text.lines().map(|line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            format!("{}{}", event["event"].as_str().unwrap(), event["records"])
+        });
+        let told: Vec<String> = told.collect();
+        let shown = ["extracted3", "rate_limitnull", "windownull", "extracted28", "rate_limitnull"];
+        assert_eq!(told[..5], shown);
+        assert_eq!(told[5..], ["extracted32", "rate_limitnull", "job_endednull"]);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 pub mod choice;
 pub mod engine;
 pub mod job_log;
+pub mod job_reader;
+pub mod job_view;
 pub mod ledger;
 pub mod rejected;
 pub mod report;

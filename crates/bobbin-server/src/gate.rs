@@ -16,6 +16,7 @@ use crate::Api;
 use crate::api::Answer;
 use crate::audit::Asked;
 use crate::guests::Peer;
+use crate::live::Live;
 use crate::pages::{self, Visit};
 use crate::people::Tries;
 use crate::problem::Problem;
@@ -38,6 +39,8 @@ pub(crate) struct Watch {
     followers: Arc<Semaphore>,
     /// What asks a destination at once.
     asking: Arc<Semaphore>,
+    /// Jobs that are looked at.
+    pub(crate) live: Arc<Live>,
     /// What is being done and must not be done twice.
     pub(crate) running: Running,
     /// Whether the service is for this machine alone.
@@ -85,6 +88,7 @@ impl Watch {
             tries: Tries::new(),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
             asking: Arc::new(Semaphore::new(MOST_ASKING)),
+            live: Arc::default(),
             running: Running::default(),
             is_local: address.ip().is_loopback(),
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, Sleep};
 
-/// Connections at once; others wait to be accepted.
+/// Connections at once, but for those of viewers ([`crate::live`]); others wait to be accepted.
 const MOST: usize = 64;
 
 /// How long a connection may go without a byte either way.
@@ -35,6 +35,18 @@ const MOST_HEAD_BYTES: usize = 32 << 10;
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// The place of a connection among the [`MOST`].
+#[derive(Clone, Debug)]
+pub(crate) struct Seat(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Seat {
+    /// Gives it back though the connection goes on, for somebody who has a seat elsewhere. The answer must
+    /// say `Connection: close`, or the connection would be used again without one.
+    pub(crate) fn leave(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
 
 /// Answers whoever comes, until `stop` is told; gives back when the last of them has their answer.
 pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<()>) {
@@ -61,10 +73,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             }
         };
         let idle = Box::pin(tokio::time::sleep(IDLE));
-        let guest = Guest { stream, idle, _seat: seat };
+        let seat = Seat(Arc::new(Mutex::new(seat)));
+        let guest = Guest { stream, idle, _seat: seat.clone() };
         let service = TowerToHyperService::new(router.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(address));
+            request.extensions_mut().insert(seat.clone());
             service.call(request)
         });
         let served = http1::Builder::new()
@@ -91,7 +105,7 @@ fn is_of_a_guest(error: &io::Error) -> bool {
 struct Guest {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
-    _seat: Option<OwnedSemaphorePermit>,
+    _seat: Seat,
 }
 
 impl Guest {

@@ -9,6 +9,7 @@ mod events;
 mod gate;
 mod guests;
 mod import;
+mod live;
 mod names;
 mod pages;
 pub mod people;

@@ -7,9 +7,11 @@ mod connection;
 mod connections;
 mod destinations;
 mod entry;
+mod extraction;
 pub(crate) mod field;
 mod frame;
 mod notices;
+mod rejected;
 pub(crate) mod schedule;
 pub(crate) mod selection;
 mod settings;
@@ -90,10 +92,18 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/connections/{connection}/data/{table}", get(connection::data::rows))
         .route("/connections/{connection}/delete", post(connection::settings::delete))
         .route("/connections/{connection}/extractions", get(connection::extractions::list))
+        .route("/connections/{connection}/extractions/{job}", get(extraction::page))
+        .route("/connections/{connection}/extractions/{job}/coverage", get(extraction::coverage))
+        .route("/connections/{connection}/extractions/{job}/live", get(extraction::follow))
+        .route("/connections/{connection}/extractions/{job}/log", get(extraction::lines))
+        .route("/connections/{connection}/extractions/{job}/stop", post(extraction::stop))
         .route("/connections/{connection}/jobs", post(connection::acts::run))
         .route("/connections/{connection}/key", post(connection::settings::key))
         .route("/connections/{connection}/loads", get(connection::loads::list))
         .route("/connections/{connection}/pause", post(connection::acts::pause))
+        .route("/connections/{connection}/rejected", get(rejected::page))
+        .route("/connections/{connection}/rejected/download", get(rejected::download))
+        .route("/connections/{connection}/rejected/retry", post(rejected::retry))
         .route("/connections/{connection}/rename", post(connection::settings::rename))
         .route("/connections/{connection}/reset", post(connection::settings::reset))
         .route("/connections/{connection}/schedule", post(connection::settings::schedule))

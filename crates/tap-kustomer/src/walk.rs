@@ -140,6 +140,8 @@ pub(crate) struct SearchWalk {
     /// How often the instant was begun again.
     reopened: (i64, u32),
     given_up: usize,
+    /// Records in all of the span, when its first window was asked for all of it.
+    whole: Option<u64>,
     total_told: bool,
     uncounted_told: bool,
 }
@@ -174,6 +176,7 @@ impl SearchWalk {
             unstable: false,
             reopened: (NONE, 0),
             given_up: 0,
+            whole: None,
             total_told: false,
             uncounted_told: false,
         }
@@ -238,9 +241,11 @@ impl SearchWalk {
         let plannable = frontier && !self.planner.is_done();
         let aim = self.planner.aim();
         let cap = self.cap;
+        let whole = self.span;
         let Some(window) = self.at(index) else { return };
         let span = window.span;
         let chase = window.chase;
+        let all = window.first_total.filter(|_| span == whole && window.filters.is_empty());
         let (cap, frontier) =
             if chase { (u64::from(window.page_size), false) } else { (cap, frontier) };
         let plannable = plannable && frontier;
@@ -250,7 +255,10 @@ impl SearchWalk {
             Count::AtLeast(_) => true,
             Count::Unknown => window.is_full_to(cap),
         };
-        if !window.filters.is_empty() {
+        let leaf = !window.filters.is_empty();
+        self.whole = self.whole.or(all);
+        let Some(window) = self.at(index) else { return };
+        if leaf {
             if over && window.kind == Kind::Counted {
                 self.split_leaf(index);
             }
@@ -601,7 +609,7 @@ impl Walk for SearchWalk {
                 Some(Step::Window(window)) => {
                     if !self.total_told
                         && window.filters.is_empty()
-                        && let Some(total) = window.first_total
+                        && let Some(total) = self.whole.or(window.first_total)
                     {
                         self.total_told = true;
                         outlet

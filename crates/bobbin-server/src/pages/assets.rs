@@ -32,10 +32,11 @@ macro_rules! asset {
     };
 }
 
-const FILES: [(&str, &str, &[u8]); 7] = [
+const FILES: [(&str, &str, &[u8]); 8] = [
     asset!("bobbin.css", "text/css"),
     asset!("bobbin.js", "text/javascript"),
     asset!("htmx.min.js", "text/javascript"),
+    asset!("log.js", "text/javascript"),
     asset!("sse.js", "text/javascript"),
     asset!("uplot.min.js", "text/javascript"),
     asset!("uplot.min.css", "text/css"),

@@ -169,6 +169,8 @@ impl State {
             "running" => Self::new("busy", "Running"),
             "incomplete" => Self::new("warn", "Incomplete"),
             "interrupted" => Self::new("warn", "Interrupted"),
+            "not finished" => Self::new("warn", "Not finished"),
+            "not loaded" => Self::new("warn", "Not loaded"),
             "unreadable" => Self::new("warn", "Not readable"),
             "failed" => Self::new("bad", "Failed"),
             "abrupt" => Self::new("bad", "Ended abruptly"),

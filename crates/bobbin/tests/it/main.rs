@@ -21,6 +21,8 @@ mod locks;
 mod manners;
 mod notifying;
 mod pages;
+mod pages_extraction;
+mod pages_rejected;
 mod people;
 mod plan;
 mod proxy;

@@ -1,5 +1,6 @@
 //! In calm weather: everything arrives once, with as few calls as can be.
 
+use bobbin_core::report::Event;
 use fake_kustomer::{Config, Mutation, Pick};
 
 use crate::support::Bench;
@@ -46,4 +47,10 @@ fn more_than_ten_thousand_in_one_window() {
     let fewest = 34_567_usize.div_ceil(500);
     let calls = ran.calls("search");
     assert!(calls as f64 <= fewest as f64 * 1.05 + 1.0, "{calls} of {fewest}");
+    // All of them are told before the first, though no window holds all.
+    let told = ran.events.iter().filter_map(|event| match event {
+        Event::StreamTotal { total, .. } => Some(*total),
+        _ => None,
+    });
+    assert_eq!(told.max(), Some(34_567));
 }
