@@ -317,6 +317,22 @@ fn told(event: &Value) -> Option<(&'static str, &'static str, String)> {
             Some(error) => ("main", "CRITICAL", format!("{}: {error}", text("outcome"))),
             None => ("main", "INFO", format!("the job is {}", text("outcome"))),
         },
+        "discovered" => {
+            let took = event["seconds"].as_f64().unwrap_or(0.0);
+            let streams = number("streams");
+            ("tap", "INFO", format!("{streams} tables can be read, found in {took:.1} s"))
+        }
+        "committed" => (
+            "target",
+            "DEBUG",
+            format!(
+                "{stream}: a round of {} rows, {} bytes is committed, {:.1} s loading, {:.1} s committing",
+                number("rows"),
+                number("bytes"),
+                event["loading_seconds"].as_f64().unwrap_or(0.0),
+                event["commit_seconds"].as_f64().unwrap_or(0.0)
+            ),
+        ),
         "bookmark" => (
             "target",
             "INFO",

@@ -221,8 +221,8 @@ impl Lines {
 
 /// The place in [`LEVELS`] of a line's level, without reading all of the line where that can be.
 fn level_of(text: &str) -> u32 {
-    const DEBUG: [&str; 6] =
-        ["call", "sealed", "extracted", "rate_wait", "rate_limit", "stream_total"];
+    const DEBUG: [&str; 7] =
+        ["call", "sealed", "committed", "extracted", "rate_wait", "rate_limit", "stream_total"];
     let event = text.strip_prefix("{\"event\":\"").and_then(|rest| rest.split('"').next());
     if event.is_some_and(|event| DEBUG.contains(&event)) {
         return 0;

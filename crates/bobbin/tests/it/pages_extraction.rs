@@ -104,7 +104,7 @@ fn f58_f104_the_page_of_an_ended_extraction_tells_all_of_it() {
             let line = format!("?line={}#L{}\"", n + 1, n + 1);
             let row = windows.split("<tr>").find(|row| row.contains(&line)).unwrap();
             let received = format!("value=\"{}\"", event["received"]);
-            assert!(row.contains(&received) && row.contains(">loaded<"), "{row}");
+            assert!(row.contains(&received) && row.contains(">loaded<"), "{event}: {row}");
         }
     }
     assert!(seen > 0 && windows.contains("id=\"windows\""));
