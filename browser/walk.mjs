@@ -1,0 +1,164 @@
+// A person who has never seen bobbin: from the first run to the last, without a manual.
+import assert from "node:assert/strict";
+import { KEYS, ORGANISATION, axe, test } from "./lib.mjs";
+
+const organisation = {
+  ...ORGANISATION,
+  // One record that cannot be read.
+  hostile: [{ stream: "note", number: 0, record_hex: Buffer.from("{\"id\":\"n\xff\"}", "latin1").toString("hex") }],
+};
+
+await test(async (place, browser) => {
+  const page = await browser.page();
+  const button = (name) => page.getByRole("button", { name, exact: true });
+  const said = (text) => page.getByText(text).first().waitFor();
+  const at = (wanted) => page.waitForURL((url) => wanted.test(url.pathname));
+
+  // First run: the token, the first user, a destination.
+  await page.goto(place.url);
+  await page.getByLabel("First-run token").fill("not the token");
+  await button("Go on").click();
+  await said("that is not the token");
+  await page.getByLabel("First-run token").fill(place.token());
+  await button("Go on").click();
+  await at(/^\/welcome/);
+  await axe(page);
+  await page.getByLabel("Your name").fill("anna");
+  await page.getByLabel("Password", { exact: true }).fill("correct horse battery");
+  await page.getByLabel("The same password again").fill("correct horse battery");
+  await page.locator("main form button.main").click();
+  await at(/^\/welcome\/destination/);
+  await axe(page);
+  await page.locator("main form button.main").first().click();
+  await at(/^\/add/);
+
+  // A wrong key, a key that lacks two roles, then a good one; what was entered stays.
+  await axe(page);
+  await page.getByLabel("Name").fill("Acme Kustomer");
+  await page.getByLabel("API key").fill("wrong-key-of-nobody");
+  await page.getByText("Where your organisation is").click();
+  await page.getByLabel(/address|URL/i).first().fill(place.source);
+  await page.locator("main form button.main").click();
+  await at(/\/check$/);
+  await page.getByText(/refused|does not accept|not accepted|API key/).first().waitFor();
+  await page.locator(".note.bad, .state.bad").first().waitFor();
+  await axe(page);
+  await page.locator("a[href$='/key']").first().click();
+  await at(/\/key$/);
+  assert.equal(await page.getByLabel("Name").inputValue(), "Acme Kustomer");
+  assert.equal(await page.getByLabel("API key").inputValue(), "", "a key is never shown");
+  await page.getByLabel("API key").fill(KEYS.lacking);
+  await page.locator("main form button.main").click();
+  await at(/\/check$/);
+  await page.getByText("org.permission.note.read").first().waitFor();
+  await page.getByText("org.permission.team.read").first().waitFor();
+  await axe(page);
+  await page.locator("a[href$='/key']").first().click();
+  await page.getByLabel("API key").fill(KEYS.good);
+  await page.locator("main form button.main").click();
+  await at(/\/check$/);
+  await page.locator("a.main[href$='/start'], a.button.main").first().click();
+
+  // How far back, with the forecast.
+  await at(/\/start$/);
+  await page.locator("#forecast table").waitFor();
+  const forecast = await page.locator("#forecast").innerText();
+  assert.match(forecast, /messages/);
+  assert.match(forecast, /900|[1-9]\d*/);
+  await axe(page);
+  await page.locator("main form button.main").click();
+
+  // The next times change while the schedule is typed.
+  await at(/\/schedule$/);
+  const times = () => page.locator("table time[datetime]").evaluateAll((all) => all.map((one) => one.dateTime).join());
+  const hourly = await times();
+  await page.getByLabel("At the times of a cron expression").check();
+  await page.getByLabel("Cron expression").fill("0 30 6 ? * MON-FRI");
+  await page.waitForFunction((before) => [...document.querySelectorAll("table time[datetime]")].map((one) => one.dateTime).join() !== before, hourly);
+  assert.match(await times(), /T06:30/);
+  await axe(page);
+  await page.getByLabel("Every so often").check();
+  await page.locator("main form button.main").click();
+
+  // Left at any step, it goes on there.
+  await at(/\/tables$/);
+  await page.goto(place.url);
+  await page.getByRole("link", { name: "Complete setup" }).click();
+  await at(/\/tables$/);
+  await axe(page);
+  await page.getByLabel("Find a table or column").fill("kobjects");
+  await page.getByRole("checkbox", { name: /kobjects/ }).uncheck();
+  await page.getByLabel("Find a table or column").fill("");
+  await button("Finish and begin the first run").click();
+
+  // The first run, watched to its end.
+  await page.waitForURL((url) => /^\/connections\//.test(url.pathname));
+  const id = new URL(page.url()).pathname.split("/")[2];
+  const jobs = await place.until(`/connections/${id}/jobs`, (jobs) => jobs.data.length > 0);
+  await page.goto(`${place.url}/connections/${id}/extractions/${jobs.data[0].id}`);
+  await page.locator(".state", { hasText: "Complete" }).first().waitFor({ timeout: 60_000 });
+  await place.until(`/connections/${id}/jobs`, (jobs) => jobs.data[0].report);
+  await page.waitForFunction(() => !document.querySelector("[sse-connect]") || document.body.innerText.includes("Complete"));
+  await page.reload();
+  await said("Coverage");
+  await axe(page);
+  const rows = await place.api("GET", `/connections/${id}/tables`);
+  const loaded = (name, told) => told.data.find((table) => table.stream === name)?.rows.day;
+  assert.ok(loaded("messages", rows) > 100);
+  assert.equal(loaded("kobjects", rows), undefined, "it was not chosen");
+
+  // Another choice, another run.
+  await page.goto(`${place.url}/connections/${id}/tables`);
+  await page.getByRole("checkbox", { name: /kobjects/ }).check();
+  await page.locator("summary", { hasText: "of tags" }).click();
+  await button("Finalize").last().click();
+  await said("It counts from the next job on.");
+  await button("Run now").click();
+  await at(/\/extractions\/\d/);
+  await place.until(`/connections/${id}/jobs`, (jobs) => jobs.data.length === 2 && jobs.data[0].report);
+  assert.ok(loaded("kobjects", await place.api("GET", `/connections/${id}/tables`)) > 10);
+
+  // The load report.
+  await page.goto(`${place.url}/connections/${id}/loads`);
+  await page.getByRole("link", { name: "kobjects" }).first().click();
+  await said("Loads of kobjects");
+  await axe(page);
+  await page.goto(`${place.url}/connections/${id}/extractions`);
+  assert.equal(await page.locator("tbody tr").count(), 2);
+  await axe(page);
+  await page.goto(`${place.url}/connections/${id}/data/messages`);
+  await said("First rows");
+  await axe(page);
+
+  // The record that was set aside is told and tried again.
+  await page.goto(`${place.url}/connections/${id}/rejected`);
+  await said("notes");
+  await axe(page);
+
+  // Pause, resume, reset of one table with what people call it, delete.
+  await page.goto(`${place.url}/connections/${id}`);
+  await button("Pause").click();
+  await said("Paused: no slot of its schedule counts");
+  assert.equal((await place.api("GET", `/connections/${id}`)).paused, true);
+  await button("Resume").click();
+  await said("Resumed");
+  await page.goto(`${place.url}/connections/${id}/settings`);
+  await axe(page);
+  await page.getByLabel("Which").selectOption("tags");
+  await page.locator("#field-reset").fill("something else");
+  await button("Reset").click();
+  await said("This is not Acme Kustomer.");
+  await page.locator("#field-reset").fill("Acme Kustomer");
+  await page.getByLabel("Which").selectOption("tags");
+  await button("Reset").click();
+  await said("tags is read from the start date again by the next job");
+  await page.goto(`${place.url}/connections/${id}/settings`);
+  await page.locator("#field-delete").fill("Acme Kustomer");
+  await button("Delete the connection").click();
+  await said("Its tables stay in the destination.");
+  assert.equal((await place.api("GET", "/connections")).data.length, 0);
+
+  // Leaving.
+  await button("Log out").click();
+  await said("You are logged out.");
+}, organisation);
