@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::field::{self, Entered, Field, Refused, Wrongs, plain};
-use super::show::{Ago, State as Shown};
+use super::show::{Ago, State as Shown, Told};
 use super::steps::Step;
 use super::{Frame, Place, Said, Visit, destinations, gone_to, part, shown, shown_as};
 use crate::api::{Answer, asked, known};
@@ -372,7 +372,7 @@ struct FoundPart {
     csrf: String,
     running: bool,
     begun: Option<Ago>,
-    error: Option<String>,
+    error: Option<Told>,
     /// Tables, and why each may not be read.
     tables: Vec<(String, Option<String>)>,
     readable: usize,
@@ -399,7 +399,7 @@ impl FoundPart {
             csrf: csrf.to_owned(),
             running,
             begun: draft.check.as_ref().map(|check| Ago(check.started_at)),
-            error: draft.check.as_ref().and_then(|check| check.error.clone()),
+            error: draft.check.as_ref().and_then(|check| check.error.clone()).map(Told),
             readable,
             tables,
             state: destinations::state(draft.check.as_ref()),

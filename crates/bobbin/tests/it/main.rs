@@ -16,6 +16,7 @@ mod kill;
 mod listener;
 mod locks;
 mod manners;
+mod pages_wizard;
 mod people;
 mod plan;
 mod proxy;

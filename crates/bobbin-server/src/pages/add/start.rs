@@ -17,7 +17,7 @@ use crate::Api;
 use crate::api::{Answer, asked, forecast as counts};
 use crate::gate::Watch;
 use crate::pages::field::{Entered, Field, Refused, Wrongs};
-use crate::pages::show::{Bytes, Count, Lasting};
+use crate::pages::show::{Bytes, Count, Lasting, Told};
 use crate::pages::steps::Step;
 use crate::pages::{Frame, Place, Visit, gone_to, part, shown, shown_as};
 
@@ -41,7 +41,7 @@ pub(crate) struct ForecastPart {
     all: Option<Row>,
     start: String,
     unreadable: Vec<(String, String)>,
-    wrong: Option<String>,
+    wrong: Option<Told>,
 }
 
 impl askama::filters::HtmlSafe for ForecastPart {}
@@ -66,7 +66,7 @@ impl ForecastPart {
                     all: None,
                     start: String::new(),
                     unreadable: Vec::new(),
-                    wrong: Some(problem.detail().to_owned()),
+                    wrong: Some(Told(problem.detail().to_owned())),
                 };
             }
         };
@@ -205,8 +205,9 @@ pub(in crate::pages) async fn set_start(
 
 fn keep(api: &Api, name: &str, date: &str) -> Result<String, Refused> {
     let draft = Draft::of(api, name)?;
-    let start = counts::start(date)
-        .map_err(|problem| Refused::Wrong(Wrongs::of("start_date", problem.detail())))?;
+    let start = counts::start(date).map_err(|problem| {
+        Refused::Wrong(Wrongs::of("start_date", Told::line(problem.detail())))
+    })?;
     if start > Timestamp::now() {
         return Err(Refused::Wrong(Wrongs::of("start_date", "This day is still to come.")));
     }
