@@ -8,6 +8,7 @@ mod connections;
 mod destinations;
 mod entry;
 pub(crate) mod field;
+pub(crate) mod forecast;
 mod frame;
 pub(crate) mod schedule;
 pub(crate) mod selection;

@@ -70,6 +70,10 @@ impl Draft {
         self.check.as_ref().is_some_and(|check| check.status() == "succeeded")
     }
 
+    fn has_key(&self) -> bool {
+        self.source.secrets.iter().any(|secret| secret == "api_token")
+    }
+
     fn has_start(&self) -> bool {
         self.source.settings.contains_key("start_date")
     }
@@ -86,6 +90,7 @@ impl Draft {
     /// Where it goes on.
     fn next(&self) -> String {
         let step = match () {
+            () if !self.has_key() => "key",
             () if !self.is_readable() => "check",
             () if !self.has_start() => "start",
             () if !self.has_schedule() => "schedule",
@@ -175,7 +180,7 @@ fn key_page(
             .wrong(wrongs),
     ];
     let secret = Field::text("api_token", "API key", "").needed().kind("password").wrong(wrongs);
-    let kept = draft.is_some_and(|draft| draft.source.secrets.iter().any(|key| key == "api_token"));
+    let kept = draft.is_some_and(Draft::has_key);
     fields.push(Field { kept, ..secret });
     let all = api.program.parts(Thing::Destination);
     if all.len() > 1 {
@@ -308,8 +313,7 @@ fn keep(api: &Api, draft: Option<&Draft>, entered: &Entered) -> Result<String, R
             text => drop(settings.insert(place.to_owned(), text.into())),
         }
     }
-    let has_key =
-        draft.is_some_and(|draft| draft.source.secrets.iter().any(|key| key == "api_token"));
+    let has_key = draft.is_some_and(Draft::has_key);
     match entered.get("api_token") {
         "" if has_key => {}
         "" => return Err(Refused::Wrong(Wrongs::of("api_token", "Paste the key here."))),

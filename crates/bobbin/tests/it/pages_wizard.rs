@@ -265,6 +265,15 @@ fn f105_a_setup_can_be_given_up() {
     browser.get("/add/acme").says(404, &["no such connection"]);
     let sources = serving.get("/api/v1/sources");
     assert_eq!(sources["data"], json!([]), "its key is gone, too");
+
+    // What was begun by Stitch's calls, without a key, goes on here.
+    let begun = json!({ "display_name": "Other", "type": "platform.kustomer",
+                        "properties": { "api_url": sim.url() } });
+    serving.done("POST", "/v4/sources", &begun);
+    browser.get("/add/other").leads_to("/add/other/key");
+    let pairs = [("display_name", "Other"), ("api_token", sim.token()), ("api_url", sim.url())];
+    browser.post("/add/other/key", &pairs).leads_to("/add/other/check");
+    browser.wait("/add/other/check", "may read all 9 tables");
     serving.stop();
 }
 
