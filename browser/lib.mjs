@@ -37,12 +37,12 @@ async function start(args, directory, ready) {
 
 export const KEYS = {
   good: "key-good",
-  // It may not read notes and teams.
+  // It may not read teams and shortcuts.
   lacking: "key-lacking",
 };
 
 const SEARCH = "org.permission.search.create";
-const READS = ["user", "tag", "shortcut", "customer", "conversation", "message", "metadata", "klass"];
+const READS = ["user", "tag", "customer", "conversation", "message", "note", "metadata", "klass"];
 
 /** What is simulated, unless a test wants something else. */
 export const ORGANISATION = {

@@ -50,7 +50,7 @@ await test(async (place, browser) => {
   await page.getByLabel("API key").fill(KEYS.lacking);
   await page.locator("main form button.main").click();
   await at(/\/check$/);
-  await page.getByText("org.permission.note.read").first().waitFor();
+  await page.getByText("org.permission.shortcut.read").first().waitFor();
   await page.getByText("org.permission.team.read").first().waitFor();
   await axe(page);
   await page.locator("a[href$='/key']").first().click();

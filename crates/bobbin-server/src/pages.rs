@@ -9,6 +9,7 @@ mod destinations;
 mod entry;
 mod extraction;
 pub(crate) mod field;
+pub(crate) mod forecast;
 mod frame;
 mod notices;
 mod rejected;

@@ -141,7 +141,7 @@ impl Jobs for SqliteLedger {
         let connection = &lease.connection;
         let word = if backfill { BACKFILL } else { trigger.word() };
         let failed = |error| self.error("cannot note the job's beginning", error);
-        let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
+        let transaction = self.writing().map_err(failed)?;
         self.end_abruptly(lease, now)?;
         transaction
             .execute(

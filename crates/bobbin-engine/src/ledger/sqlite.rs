@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bobbin_core::{Error, ErrorKind, Result};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::migrations::MIGRATIONS;
 
@@ -30,9 +30,8 @@ impl SqliteLedger {
         sqlite.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         // Whoever only reads waits for nobody.
         if version(&sqlite, path)? < MIGRATIONS.len() {
-            let transaction = sqlite
-                .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-                .map_err(failed)?;
+            let transaction =
+                sqlite.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
             let version = version(&transaction, path)?;
             for (n, migration) in MIGRATIONS.iter().enumerate().skip(version) {
                 transaction.execute_batch(migration).map_err(failed)?;
@@ -73,10 +72,16 @@ impl SqliteLedger {
             return act();
         }
         let failed = |error| self.error(what, error);
-        let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
+        let transaction = self.writing().map_err(failed)?;
         let done = act()?;
         transaction.commit().map_err(failed)?;
         Ok(done)
+    }
+
+    /// A transaction that will write. It waits for its turn at its beginning: one that has read already is
+    /// refused when another wrote meanwhile, however long it would wait.
+    pub(super) fn writing(&self) -> rusqlite::Result<Transaction<'_>> {
+        Transaction::new_unchecked(&self.sqlite, TransactionBehavior::Immediate)
     }
 
     pub(super) fn error(&self, what: &str, error: rusqlite::Error) -> Error {
@@ -141,6 +146,7 @@ fn ledger_error(what: &str, error: rusqlite::Error, path: &Path) -> Error {
 mod tests {
     use super::*;
     use crate::ledger::{Ledger, NoticeKind};
+    use bobbin_core::id::ConnectionId;
     use jiff::Timestamp;
 
     /// Whatever version a ledger was written by, it opens, and what it told then it still tells.
@@ -170,6 +176,35 @@ mod tests {
             assert!(ledger.loads(&"c".into(), None, None, 10).unwrap().is_empty());
             assert!(!ledger.is_paused(&"c".into()).unwrap());
         }
+    }
+
+    /// What reads first and writes then is not refused because another wrote in between.
+    #[test]
+    fn what_is_done_at_once_waits_for_its_turn() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.sqlite");
+        let one = SqliteLedger::open(&path).unwrap();
+        let ledger: &dyn Ledger = &one;
+        let (c, now) = (ConnectionId::from("c"), Timestamp::UNIX_EPOCH);
+        ledger.schedule(&c, now).unwrap();
+        let (wrote, written) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            one.atomically("cannot do it", || {
+                assert!(!ledger.is_paused(&c)?);
+                let (path, c) = (&path, &c);
+                scope.spawn(move || {
+                    let other: &dyn Ledger = &SqliteLedger::open(path).unwrap();
+                    other.pause(c, true, now).unwrap();
+                    wrote.send(()).unwrap();
+                });
+                // It has its turn after this one, and would be done by now if it did not wait.
+                let waited = written.recv_timeout(Duration::from_millis(300));
+                assert!(waited.is_err(), "two write at once");
+                ledger.settle(now)
+            })
+            .unwrap();
+        });
+        assert!(ledger.is_paused(&c).unwrap());
     }
 
     /// A ledger in which numbers were given twice already is mended: the next load comes after all that

@@ -129,7 +129,7 @@ impl Store for SqliteLedger {
     ) -> Result<()> {
         let failed = |error| self.error("cannot keep what was set up", error);
         let now = text(now);
-        let transaction = self.sqlite.unchecked_transaction().map_err(failed)?;
+        let transaction = self.writing().map_err(failed)?;
         for (thing, name, sealed) in changes {
             let kind = thing.word();
             if let Some(sealed) = sealed {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::field::{self, Entered, Field, Refused, Wrongs, plain};
-use super::show::{Ago, State as Shown};
+use super::show::{Ago, State as Shown, Told};
 use super::steps::Step;
 use super::{Frame, Place, Said, Visit, destinations, gone_to, part, shown, shown_as};
 use crate::api::{Answer, asked, known};
@@ -70,6 +70,10 @@ impl Draft {
         self.check.as_ref().is_some_and(|check| check.status() == "succeeded")
     }
 
+    fn has_key(&self) -> bool {
+        self.source.secrets.iter().any(|secret| secret == "api_token")
+    }
+
     fn has_start(&self) -> bool {
         self.source.settings.contains_key("start_date")
     }
@@ -86,6 +90,7 @@ impl Draft {
     /// Where it goes on.
     fn next(&self) -> String {
         let step = match () {
+            () if !self.has_key() => "key",
             () if !self.is_readable() => "check",
             () if !self.has_start() => "start",
             () if !self.has_schedule() => "schedule",
@@ -110,16 +115,6 @@ impl Draft {
             here: step == here,
         };
         all.into_iter().map(step).collect()
-    }
-
-    /// The source's settings as a change of them needs them; what is secret stays.
-    fn settings(&self) -> Map<String, Value> {
-        let mut settings = self.source.settings.clone();
-        for (label, text) in &self.source.labels {
-            settings.insert(label.clone(), text.as_str().into());
-        }
-        settings.insert("type".to_owned(), self.source.kind.as_str().into());
-        settings
     }
 
     fn put_source(&self, settings: Map<String, Value>) -> Edit {
@@ -175,7 +170,7 @@ fn key_page(
             .wrong(wrongs),
     ];
     let secret = Field::text("api_token", "API key", "").needed().kind("password").wrong(wrongs);
-    let kept = draft.is_some_and(|draft| draft.source.secrets.iter().any(|key| key == "api_token"));
+    let kept = draft.is_some_and(Draft::has_key);
     fields.push(Field { kept, ..secret });
     let all = api.program.parts(Thing::Destination);
     if all.len() > 1 {
@@ -300,7 +295,7 @@ fn keep(api: &Api, draft: Option<&Draft>, entered: &Entered) -> Result<String, R
                 || Refused::Wrong(Wrongs::of("display_name", "A name has letters or digits.")),
             )?,
         };
-    let mut settings = draft.map(Draft::settings).unwrap_or_default();
+    let mut settings = draft.map(|draft| draft.source.written()).unwrap_or_default();
     settings.insert("type".to_owned(), KIND.into());
     for place in PLACES {
         match entered.get(place) {
@@ -308,8 +303,7 @@ fn keep(api: &Api, draft: Option<&Draft>, entered: &Entered) -> Result<String, R
             text => drop(settings.insert(place.to_owned(), text.into())),
         }
     }
-    let has_key =
-        draft.is_some_and(|draft| draft.source.secrets.iter().any(|key| key == "api_token"));
+    let has_key = draft.is_some_and(Draft::has_key);
     match entered.get("api_token") {
         "" if has_key => {}
         "" => return Err(Refused::Wrong(Wrongs::of("api_token", "Paste the key here."))),
@@ -372,7 +366,7 @@ struct FoundPart {
     csrf: String,
     running: bool,
     begun: Option<Ago>,
-    error: Option<String>,
+    error: Option<Told>,
     /// Tables, and why each may not be read.
     tables: Vec<(String, Option<String>)>,
     readable: usize,
@@ -399,7 +393,7 @@ impl FoundPart {
             csrf: csrf.to_owned(),
             running,
             begun: draft.check.as_ref().map(|check| Ago(check.started_at)),
-            error: draft.check.as_ref().and_then(|check| check.error.clone()),
+            error: draft.check.as_ref().and_then(|check| check.error.clone()).map(Told),
             readable,
             tables,
             state: destinations::state(draft.check.as_ref()),

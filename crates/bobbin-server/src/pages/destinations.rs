@@ -11,7 +11,7 @@ use bobbin_engine::ledger::{Checked, Side, Thing};
 use serde::Deserialize;
 
 use super::field::{self, Entered, Field, Refused, Wrongs};
-use super::show::{Ago, Lasting, State as Shown, between};
+use super::show::{Ago, Lasting, State as Shown, Told, between};
 use super::{Frame, Place, Said, Visit, gone_to, part, shown, shown_as};
 use crate::api::{Answer, asked};
 use crate::names;
@@ -71,8 +71,8 @@ impl DestinationForm {
                 if known.is_none() && entered.is_none() {
                     "warehouse.duckdb".clone_into(&mut field.value);
                 }
-                field.help =
-                    "Below the directory of bobbin's file; it is made when missing.".to_owned();
+                "Below the directory of bobbin's file; it is made when missing."
+                    .clone_into(&mut field.help);
             }
             fields.push(field);
         }
@@ -297,7 +297,7 @@ struct CheckedPart {
     state: Shown,
     ended: Option<Ago>,
     lasted: Option<Lasting>,
-    error: Option<String>,
+    error: Option<Told>,
 }
 
 impl askama::filters::HtmlSafe for CheckedPart {}
@@ -311,7 +311,7 @@ fn checked_part(api: &Api, name: &str) -> Answer<CheckedPart> {
         state: state(check.as_ref()),
         ended: ended.map(Ago),
         lasted: check.as_ref().zip(ended).map(|(check, ended)| between(check.started_at, ended)),
-        error: check.and_then(|check| check.error),
+        error: check.and_then(|check| check.error).map(Told),
     })
 }
 
@@ -335,7 +335,7 @@ fn page(
         Err(_) => DestinationForm {
             kind: found.kind.clone(),
             what: String::new(),
-            wrong: None,
+            wrong: wrongs.beside(&[]),
             fields: Vec::new(),
         },
     };
@@ -389,7 +389,7 @@ pub(super) async fn check(State(api): State<Arc<Api>>, Path(name): Path<String>)
     match asked(api, move |api| Ok(api.program.check(Side::Destination, &name)?)).await {
         Ok(()) => gone_to(&to, None),
         Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
-            gone_to(&to, Some(&Said::bad(problem.detail())))
+            gone_to(&to, Some(&Said::bad(Told::line(problem.detail()))))
         }
         Err(problem) => problem.into_response(),
     }
@@ -440,7 +440,7 @@ pub(super) async fn delete(
         match api.program.change(&[wish]) {
             Ok(()) => Ok(Ok(())),
             Err(error) => match Refused::by(&error, &[]) {
-                Refused::Wrong(_) => Ok(Err(error.report())),
+                Refused::Wrong(_) => Ok(Err(Told::line(&error.report()))),
                 Refused::Else(problem) => Err(problem),
             },
         }

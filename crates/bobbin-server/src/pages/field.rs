@@ -7,6 +7,7 @@ use askama::filters::HtmlSafe;
 use bobbin_core::{Error, ErrorKind};
 use serde_json::{Map, Value};
 
+use super::show::Told;
 use crate::problem::Problem;
 use crate::{Part, Property, Type};
 
@@ -85,7 +86,7 @@ impl Refused {
         }
         let report = error.report();
         let field = fields.iter().find(|(word, _)| report.contains(word));
-        Self::Wrong(Wrongs::of(field.map_or("", |(_, field)| field), report))
+        Self::Wrong(Wrongs::of(field.map_or("", |(_, field)| field), Told::line(&report)))
     }
 }
 
@@ -112,12 +113,16 @@ pub(crate) struct Field {
     pub(crate) kind: &'static str,
     pub(crate) value: String,
     pub(crate) required: bool,
+    /// Nothing is said of whether it may be left empty: that depends on other fields.
+    pub(crate) depends: bool,
     /// A value and what it is called; a field with some is a choice.
     pub(crate) options: Vec<(String, String)>,
     /// There is a secret, which is not shown.
     pub(crate) kept: bool,
     pub(crate) wrong: Option<String>,
     pub(crate) complete: &'static str,
+    /// The list of what may be meant, by its id.
+    pub(crate) list: &'static str,
     /// Further fields, for few people.
     pub(crate) advanced: bool,
 }
@@ -141,6 +146,11 @@ impl Field {
         self
     }
 
+    pub(crate) fn depends(mut self) -> Self {
+        self.depends = true;
+        self
+    }
+
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = help.into();
         self
@@ -158,6 +168,11 @@ impl Field {
 
     pub(crate) fn complete(mut self, complete: &'static str) -> Self {
         self.complete = complete;
+        self
+    }
+
+    pub(crate) fn list(mut self, list: &'static str) -> Self {
+        self.list = list;
         self
     }
 
@@ -180,7 +195,7 @@ impl Field {
 }
 
 /// Settings that stand before the others.
-const FIRST: [&str; 8] = ["path", "host", "port", "database", "user", "password", "tls", "arrays"];
+const FIRST: [&str; 7] = ["path", "host", "port", "database", "user", "password", "tls"];
 
 /// Settings of which there are only these values.
 const CHOICES: [(&str, &[&str]); 5] = [
@@ -242,11 +257,13 @@ fn field(
         },
         value,
         required: property.required,
+        depends: false,
         options,
         kept: property.credential
             && part.is_some_and(|part| part.secrets.iter().any(|secret| secret == name)),
         wrong: wrongs.get(name).map(str::to_owned),
         complete: if property.credential { "new-password" } else { "off" },
+        list: "",
         advanced: !property.required && !FIRST.contains(&name),
     }
 }

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::field::{Entered, Field, Wrongs};
+use super::show::Told;
 use super::{Visit, part};
 use crate::Api;
 
@@ -50,7 +51,8 @@ impl ScheduleForm {
         let minutes = schedule.and_then(|known| known.get("frequency_minutes"));
         let minutes = minutes.and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         let minutes = minutes.unwrap_or(DEFAULT_FREQUENCY_MINUTES).max(1);
-        let (unit, of) = UNITS.into_iter().find(|(_, of)| minutes % of == 0).unwrap_or(UNITS[2]);
+        let (unit, of) =
+            UNITS.into_iter().find(|(_, of)| minutes.is_multiple_of(*of)).unwrap_or(UNITS[2]);
         let zone = text("time_zone").unwrap_or("UTC");
         let anchor = text("anchor").and_then(|text| text.parse::<Timestamp>().ok());
         let anchor = anchor.map(|anchor| {
@@ -80,13 +82,15 @@ impl ScheduleForm {
             )
             .wrong(wrongs);
         let cron = Field::text("cron", "Cron expression", entered.get("cron"))
+            .depends()
             .help(
                 "Quartz: seconds, minutes, hours, day of month, month, day of week. \
                    0 30 6 ? * MON-FRI is half past six on working days.",
             )
             .wrong(wrongs);
         let zone = Field::text("time_zone", "Time zone", entered.get("time_zone"))
-            .help("A name like Europe/Berlin; the local time stays when clocks change.")
+            .help("A name like Europe/Berlin; the local time stays when clocks change. UTC, unless given.")
+            .list("zones")
             .wrong(wrongs);
         Self {
             is_cron: entered.get("how") == "cron",
@@ -98,6 +102,13 @@ impl ScheduleForm {
             wrongs: wrongs.clone(),
             preview: Preview::of(entered, base),
         }
+    }
+
+    /// Names of time zones.
+    #[allow(clippy::unused_self, reason = "templates ask the form")]
+    fn zones(&self) -> Vec<String> {
+        let names = jiff::tz::db().available().map(|name| name.to_string());
+        names.filter(|name| name.contains('/') && !name.starts_with("Etc/")).collect()
     }
 
     fn is_unit(&self, unit: &str) -> bool {
@@ -160,7 +171,7 @@ fn settings(entered: &Entered) -> Result<Settings, Wrongs> {
                 true => "cron",
                 false => "every",
             };
-            Err(Wrongs::of(field, report))
+            Err(Wrongs::of(field, Told::line(&report)))
         }
     }
 }
@@ -196,7 +207,7 @@ impl Preview {
         };
         let schedule = match Schedule::of(&settings) {
             Ok(schedule) => schedule,
-            Err(error) => return Self { wrong: Some(error.report()), ..none },
+            Err(error) => return Self { wrong: Some(Told::line(&error.report())), ..none },
         };
         let now = Timestamp::now();
         let shown = |at: Timestamp, zone: &TimeZone| {

@@ -35,7 +35,6 @@ impl HtmlSafe for Tables {}
 struct Table {
     name: String,
     description: String,
-    method: &'static str,
     chosen: bool,
     columns: Vec<Column>,
     treated: usize,
@@ -57,6 +56,7 @@ struct Column {
 }
 
 impl Column {
+    #[allow(clippy::unused_self, reason = "templates ask the column")]
     fn lists(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         LISTS.iter().map(|(list, _, word)| (*list, *word))
     }
@@ -85,10 +85,6 @@ impl Tables {
             Table {
                 name: stream.name.to_string(),
                 description: stream.description.clone().unwrap_or_default(),
-                method: match stream.replication_key {
-                    Some(_) => "what changed",
-                    None => "whole in every run",
-                },
                 chosen,
                 treated: columns.iter().filter(|column| !column.treated.is_empty()).count(),
                 columns,

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
+use askama::Template;
 use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -189,6 +190,34 @@ impl fmt::Display for State {
 
 impl HtmlSafe for State {}
 
+/// An error as it is told to people: what happened, then what to do.
+#[derive(Template, Clone, PartialEq, Eq, Debug)]
+#[template(source = "{% for line in self.lines() %}<p>{{ line }}</p>{% endfor %}", ext = "html")]
+pub(crate) struct Told(pub(crate) String);
+
+impl HtmlSafe for Told {}
+
+impl Told {
+    /// Sentences of an error's report.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let lines = self.0.lines().map(|line| line.trim().trim_start_matches("hint: "));
+        lines.filter(|line| !line.is_empty()).map(sentence).collect()
+    }
+
+    /// The same in one line.
+    pub(crate) fn line(report: &str) -> String {
+        Self(report.to_owned()).lines().join(" ")
+    }
+}
+
+/// A text with a great letter at its front and a stop at its end.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let end = if text.ends_with(['.', '!', '?', ':', ';']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +236,7 @@ mod tests {
         {
             assert_eq!(Lasting(seconds).to_string(), text);
         }
+        let told = Told("the key <b> is wrong\n  hint: make another".to_owned()).to_string();
+        assert_eq!(told, "<p>The key &#60;b&#62; is wrong.</p><p>Make another.</p>");
     }
 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::destinations::{self, DestinationForm};
 use super::field::{Entered, Field, Refused, Wrongs};
+use super::show::Told;
 use super::steps::Step;
 use super::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
 use crate::Api;
@@ -150,7 +151,7 @@ async fn first(api: &Arc<Api>, watch: &Watch, name: &str, password: &str) -> Res
         Err(problem) if problem.status() == StatusCode::UNPROCESSABLE_ENTITY => {
             let about_password = problem.detail().contains("password");
             let field = if about_password { "password" } else { "name" };
-            Err(Refused::Wrong(Wrongs::of(field, problem.detail())))
+            Err(Refused::Wrong(Wrongs::of(field, Told::line(problem.detail()))))
         }
         Err(problem) => Err(problem.into()),
     }

@@ -23,6 +23,7 @@ mod notifying;
 mod pages;
 mod pages_extraction;
 mod pages_rejected;
+mod pages_wizard;
 mod people;
 mod plan;
 mod proxy;
