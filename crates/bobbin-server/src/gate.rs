@@ -427,6 +427,10 @@ mod tests {
             ("PUT", "/api/v1/connections/dismiss", Administrator),
             ("PATCH", "/api/v1/users/anna", Administrator),
             ("GET", "/api/v1/audit", Administrator),
+            ("GET", "/connections/c/rejected/download", Viewer),
+            ("POST", "/connections/c/rejected/retry", Operator),
+            ("POST", "/connections/c/extractions/1/stop", Operator),
+            ("GET", "/connections/c/extractions/1/live", Viewer),
         ] {
             let method = Method::try_from(method).unwrap();
             assert_eq!(needed(&method, path), role, "{method} {path}");
