@@ -157,8 +157,8 @@ export class Browser {
     page.on("pageerror", (error) => this.faults.push(`${page.url()}: ${error.message}`));
     page.on("console", (message) => {
       const text = message.text();
-      // A page that is refused, and a stream that ends with its job or service, are no faults.
-      const calm = /status of (4\d\d|503)|net::ERR_|\[object Event\]/.test(text);
+      // A page that is refused, and what breaks off with its job or its service, are no faults.
+      const calm = /status of (4\d\d|503)|net::ERR_|\[object Event\]|htmx:(sendError|afterRequest)/.test(text);
       if (message.type() === "error" && !calm) this.faults.push(`${page.url()}: ${text}`);
     });
     return page;

@@ -73,7 +73,7 @@ await test(async (place, browser) => {
   const times = () => page.locator("table time[datetime]").evaluateAll((all) => all.map((one) => one.dateTime).join());
   const hourly = await times();
   await page.getByLabel("At the times of a cron expression").check();
-  await page.getByLabel("Cron expression").fill("0 30 6 ? * MON-FRI");
+  await page.locator("#field-cron").fill("0 30 6 ? * MON-FRI");
   await page.waitForFunction((before) => [...document.querySelectorAll("table time[datetime]")].map((one) => one.dateTime).join() !== before, hourly);
   assert.match(await times(), /T06:30/);
   await axe(page);

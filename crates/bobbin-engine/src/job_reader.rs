@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bobbin_core::id::{ConnectionId, JobId};
@@ -31,7 +32,8 @@ pub struct JobReader {
     /// Bytes that were read: whole lines.
     offset: u64,
     partial: Vec<u8>,
-    view: JobView,
+    /// Whoever looks at it while more is read keeps theirs.
+    view: Arc<JobView>,
     steps: Vec<Step>,
 }
 
@@ -80,13 +82,13 @@ impl JobReader {
             lines: BufReader::with_capacity(256 << 10, file),
             offset: 0,
             partial: Vec::new(),
-            view: JobView::default(),
+            view: Arc::default(),
             steps: Vec::new(),
         })
     }
 
     /// What the log comes to so far.
-    pub fn view(&self) -> &JobView {
+    pub fn view(&self) -> &Arc<JobView> {
         &self.view
     }
 
@@ -116,7 +118,7 @@ impl JobReader {
             if let Some(step) = self.steps.last_mut() {
                 step.levels |= 1 << level_of(&text);
             }
-            self.view.take(text.trim_end());
+            Arc::make_mut(&mut self.view).take(text.trim_end());
             self.offset += bytes;
             self.partial.clear();
             slice += read as u64;

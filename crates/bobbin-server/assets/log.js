@@ -11,7 +11,7 @@
     constructor(root, list) {
       this.root = root;
       this.list = list;
-      this.total = Number(root.dataset.total);
+      this.total = Number(root.querySelector("[data-lines] data").value);
       this.lines = new Map();
       this.asked = new Map();
       this.follows = false;
@@ -28,8 +28,13 @@
       }
       for (const link of root.querySelectorAll("[data-more]")) link.parentElement.hidden = true;
       this.seen = Math.max(1, Math.floor(list.clientHeight / this.row));
-      if (this.here > 0 && this.here <= this.total) this.go(this.here - 1 - Math.floor(this.seen / 3));
-      else this.go(this.total);
+      if (this.here > 0 && this.here <= this.total) {
+        this.show();
+        // The browser goes to the line by itself, which it does not know the place of.
+        if (document.readyState !== "complete") addEventListener("load", () => setTimeout(() => this.show(), 0), { once: true });
+      } else {
+        this.go(this.total);
+      }
       list.addEventListener("scroll", () => this.scrolled());
       list.addEventListener("wheel", (event) => this.wheeled(event), { passive: false });
       list.addEventListener("keydown", (event) => this.pressed(event));
@@ -46,6 +51,12 @@
     get height() { return Math.min(this.total * this.row, TALLEST); }
     get scaled() { return this.total * this.row > TALLEST; }
     get last() { return Math.max(0, this.total - this.seen); }
+
+    /** Shows the line that was asked for. */
+    show() {
+      this.go(this.here - 1 - Math.floor(this.seen / 3));
+      this.list.scrollIntoView({ block: "nearest" });
+    }
 
     /** Goes where a line is the first that is seen; lines are counted from 0 here. */
     go(top) {
@@ -97,7 +108,10 @@
 
     draw() {
       const margin = 20;
-      const first = Math.max(1, Math.floor(this.top) + 1 - margin);
+      const place = this.scaled ? this.list.scrollTop - (this.top % 1) * this.row : Math.floor(this.top) * this.row;
+      // Near the beginning there may be less room above than lines.
+      const before = Math.min(margin, Math.floor(this.top), Math.max(0, Math.floor(place / this.row)));
+      const first = Math.floor(this.top) + 1 - before;
       const last = Math.min(this.total, Math.floor(this.top) + this.seen + 2 + margin);
       const rows = [];
       const missing = new Set();
@@ -113,8 +127,7 @@
         row.classList.toggle("here", number === this.here);
         rows.push(row);
       }
-      const place = this.scaled ? this.list.scrollTop - (this.top % 1) * this.row : Math.floor(this.top) * this.row;
-      const above = Math.max(0, place - (Math.floor(this.top) + 1 - first) * this.row);
+      const above = Math.max(0, place - before * this.row);
       this.above.style.height = `${above}px`;
       this.below.style.height = `${Math.max(0, this.height - above - rows.length * this.row)}px`;
       // Whoever reads with the keyboard keeps their place.
@@ -171,8 +184,8 @@
   function begin() {
     const root = document.getElementById("log");
     const list = root?.querySelector(".log-lines");
-    if (!list || root.dataset.begun || root.hasAttribute("data-filtered")) return;
-    root.dataset.begun = "yes";
+    if (!list || list.dataset.begun || root.hasAttribute("data-filtered")) return;
+    list.dataset.begun = "yes";
     log = new Log(root, list);
   }
 
@@ -182,6 +195,9 @@
     if (event.target.id !== "log-news") return;
     const rows = [...event.target.querySelectorAll("li")];
     event.target.replaceChildren();
-    if (log?.root.isConnected) log.add(rows);
+    const root = document.getElementById("log");
+    if (log?.list.isConnected) log.add(rows);
+    // The first lines of all.
+    else if (!root.querySelector(".log-lines")) htmx.ajax("GET", root.dataset.log, "#log");
   });
 })();

@@ -441,6 +441,10 @@ mod tests {
             ("PATCH", "/api/v1/channels/team", Operator),
             ("POST", "/api/v1/channels", Administrator),
             ("GET", "/api/v1/audit", Administrator),
+            ("GET", "/connections/c/rejected/download", Viewer),
+            ("POST", "/connections/c/rejected/retry", Operator),
+            ("POST", "/connections/c/extractions/1/stop", Operator),
+            ("GET", "/connections/c/extractions/1/live", Viewer),
         ] {
             let method = Method::try_from(method).unwrap();
             assert_eq!(needed(&method, path), role, "{method} {path}");

@@ -207,14 +207,14 @@ fn forget_pages() -> bool {
 }
 
 /// A running `bobbin serve`.
-struct Service {
+pub(super) struct Service {
     child: Child,
     address: String,
     token: String,
 }
 
 impl Service {
-    fn start(program: &Path, directory: &Path) -> Result<Self, String> {
+    pub(super) fn start(program: &Path, directory: &Path) -> Result<Self, String> {
         let mut child = Command::new(program)
             .args(["serve", "--format", "json", "--listen", "127.0.0.1:0"])
             .current_dir(directory)
@@ -244,7 +244,25 @@ impl Service {
     }
 
     /// Asks on a connection of its own; gives the status and the body's text, up to `most` bytes.
-    fn ask(&self, path: &str, most: usize) -> Result<(u16, String), String> {
+    pub(super) fn ask(&self, path: &str, most: usize) -> Result<(u16, String), String> {
+        let failed = |error: std::io::Error| format!("{path}: {error}");
+        let stream = self.open(path)?;
+        let mut answer = Vec::new();
+        stream.take(most as u64).read_to_end(&mut answer).map_err(failed)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) =
+            answer.split_once("\r\n\r\n").ok_or_else(|| format!("{path}: {answer}"))?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Ok((status, body.to_owned()))
+    }
+
+    /// The process.
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks on a connection of its own, and leaves the answer to be read.
+    pub(super) fn open(&self, path: &str) -> Result<TcpStream, String> {
         let failed = |error: std::io::Error| format!("{path}: {error}");
         let mut stream = TcpStream::connect(&self.address).map_err(failed)?;
         stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(failed)?;
@@ -253,13 +271,7 @@ impl Service {
             self.address, self.token
         );
         stream.write_all(question.as_bytes()).map_err(failed)?;
-        let mut answer = Vec::new();
-        stream.take(most as u64).read_to_end(&mut answer).map_err(failed)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let (head, body) =
-            answer.split_once("\r\n\r\n").ok_or_else(|| format!("{path}: {answer}"))?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Ok((status, body.to_owned()))
+        Ok(stream)
     }
 }
 

@@ -85,6 +85,13 @@ fn sample(process: u32, cost: &mut Cost) {
     }
 }
 
+/// Seconds of processor time that a running process has used.
+pub(super) fn cpu_seconds(process: u32) -> f64 {
+    let mut cost = Cost::default();
+    sample(process, &mut cost);
+    cost.cpu
+}
+
 /// A simulator in its own process, stopped when dropped.
 pub(super) struct Simulator {
     child: Child,

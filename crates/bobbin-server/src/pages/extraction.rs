@@ -76,7 +76,7 @@ struct Seen {
     which: Which,
     address: String,
     row: JobRow,
-    view: JobView,
+    view: Arc<JobView>,
     /// The part of the log that was read.
     read: f64,
     /// Whether the log is gone, or there never was one.
@@ -95,10 +95,10 @@ impl Seen {
                 let mut reader = locked(&reader);
                 let whole = reader.advance(Instant::now() + time)?;
                 let read = if whole { 1.0 } else { reader.progress().min(0.99) };
-                (reader.view().clone(), read, false)
+                (Arc::clone(reader.view()), read, false)
             }
             Err(error) if error.kind() == bobbin_core::ErrorKind::NotFound => {
-                (JobView::default(), 1.0, true)
+                (Arc::default(), 1.0, true)
             }
             Err(error) => return Err(error.into()),
         };

@@ -58,16 +58,23 @@ impl Wanted {
 
     /// The same search somewhere else.
     fn at(&self, line: u64, back: bool) -> String {
+        self.query_of(&line.to_string(), if back { "yes" } else { "" })
+    }
+
+    /// The same once more.
+    fn again(&self) -> String {
+        self.query_of(&self.line, &self.back)
+    }
+
+    fn query_of(&self, line: &str, back: &str) -> String {
+        let pairs = [
+            ("line", line),
+            ("back", back),
+            ("level", self.level.as_str()),
+            ("search", self.search.as_str()),
+        ];
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("line", &line.to_string());
-        if back {
-            query.append_pair("back", "yes");
-        }
-        for (name, value) in [("level", &self.level), ("search", &self.search)] {
-            if !value.is_empty() {
-                query.append_pair(name, value);
-            }
-        }
+        query.extend_pairs(pairs.into_iter().filter(|(_, value)| !value.is_empty()));
         query.finish()
     }
 }
@@ -78,7 +85,7 @@ impl Wanted {
 pub(super) struct LinesPart {
     address: String,
     lines: Vec<LineShown>,
-    pub(super) total: Count,
+    total: Count,
     earlier: Option<String>,
     later: Option<String>,
     /// Whether only some lines are wanted.
@@ -86,7 +93,8 @@ pub(super) struct LinesPart {
     /// Whether it was looked only into a part of the log so far.
     late: bool,
     no_log: bool,
-    reading: Option<u64>,
+    /// Percent of the log that was read, where that is not all; and what to ask for again then.
+    reading: Option<(u64, String)>,
 }
 
 /// A line as it is shown.
@@ -149,7 +157,7 @@ impl LinesPart {
             filtered: wanted.is_filtered(),
             late: false,
             no_log: seen.no_log,
-            reading: (seen.read < 1.0).then_some((seen.read * 100.0) as u64),
+            reading: (seen.read < 1.0).then(|| ((seen.read * 100.0) as u64, wanted.again())),
         };
         if seen.no_log {
             return Ok(part);

@@ -18,6 +18,7 @@ use crate::api::Answer;
 #[template(path = "extraction_head.html")]
 pub(super) struct HeadPart {
     pub(super) job: String,
+    connection: String,
     address: String,
     state: State,
     trigger: &'static str,
@@ -66,6 +67,7 @@ impl HeadPart {
         let more_troubles = view.troubles.len().saturating_sub(MOST_TROUBLES);
         Self {
             job: seen.which.1.to_string(),
+            connection: seen.which.0.to_string(),
             address: seen.address.clone(),
             state: State::of(row.status()),
             trigger: match row.trigger.as_str() {
