@@ -86,10 +86,9 @@ pub(super) async fn list(
 }
 
 pub(super) async fn dismiss(State(api): State<Arc<Api>>, Path(notice): Path<i64>) -> Response {
-    let done =
-        asked(api, move |api| match api.engine.ledger()?.dismiss(notice, Timestamp::now())? {
-            true => Ok(()),
-            false => Err(Problem::not_found("notice")),
-        });
+    let done = asked(api, move |api| {
+        let there = api.engine.ledger()?.dismiss(notice, Timestamp::now())?;
+        if there { Ok(()) } else { Err(Problem::not_found("notice")) }
+    });
     told(done.await, "/notices", "Dismissed for everybody. It comes back if it happens again.")
 }

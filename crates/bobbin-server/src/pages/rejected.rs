@@ -13,6 +13,7 @@ use bobbin_core::rejected::{RejectedGroup, RejectedList, RejectedQuery, Rejected
 use bobbin_engine::Retried;
 use serde::Deserialize;
 
+use super::connection::{Head, Tab};
 use super::show::{Ago, Bytes, Count, grouped};
 use super::{Frame, Place, Said, Visit, gone_to, shown};
 use crate::Api;
@@ -33,8 +34,8 @@ const MOST_DOWNLOADED: u64 = 1000;
 #[template(path = "rejected.html")]
 struct RejectedPage {
     frame: Frame,
+    head: Head,
     connection: String,
-    name: String,
     groups: Vec<Group>,
     tables: Vec<Table>,
     records: Vec<Record>,
@@ -96,27 +97,19 @@ pub(super) async fn page(
     };
     shown(api, visit, Place::Connections, move |api, frame| {
         let _turn = turn;
-        let id = known(api, &connection)?;
-        let name = api.program.connections().get(&id).map(|known| known.display_name.clone());
+        let head = Head::of(api, &*api.engine.ledger()?, &connection, Tab::Rejected)?;
         let texts = !look.texts.is_empty();
         let most = if texts { MOST_TEXTS } else { MOST_SHOWN };
         let query = RejectedQuery { table: look.table(), most, text: texts };
-        let list = api.program.rejected(&id, &query)?;
-        let name = name.unwrap_or_else(|| connection.clone());
-        let frame = frame.titled(format!("Records set aside of {name}"));
-        Ok(RejectedPage::of(frame, (connection, name), look, list, most))
+        let list = api.program.rejected(&head.id, &query)?;
+        let title = format!("Records set aside of {}", head.described.display_name);
+        Ok(RejectedPage::of(frame.titled(title), head, look, list, most))
     })
     .await
 }
 
 impl RejectedPage {
-    fn of(
-        frame: Frame,
-        (connection, name): (String, String),
-        look: Look,
-        list: RejectedList,
-        most: u64,
-    ) -> Self {
+    fn of(frame: Frame, head: Head, look: Look, list: RejectedList, most: u64) -> Self {
         let sum = |pick: fn(&RejectedGroup) -> u64| Count(list.groups.iter().map(pick).sum());
         let mut tables: Vec<Table> = Vec::new();
         for group in &list.groups {
@@ -132,8 +125,8 @@ impl RejectedPage {
         let with_texts = query(&[("table", &look.table), ("texts", "yes")]);
         Self {
             frame,
-            connection,
-            name,
+            connection: head.id.to_string(),
+            head,
             all: sum(|group| group.records),
             whole: sum(|group| group.whole),
             tables,

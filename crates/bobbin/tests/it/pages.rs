@@ -67,17 +67,15 @@ impl Answer {
 
     /// What the next page would say.
     pub(crate) fn said(&self) -> String {
-        let cookies = self.headers.iter().filter(|(name, _)| name == "set-cookie");
-        let said = cookies.filter_map(|(_, text)| text.strip_prefix("bobbin_said=")).next();
+        let mut cookies = self.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let said = cookies.find_map(|(_, text)| text.strip_prefix("bobbin_said="));
         let said = said.and_then(|text| text.split(';').next()).unwrap_or("");
         said.replace('+', " ")
     }
 }
 
 pub(crate) fn form(fields: &[(&str, &str)]) -> String {
-    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-    let pairs = fields.iter().map(|(name, text)| format!("{}={}", encoded(name), encoded(text)));
-    pairs.collect::<Vec<_>>().join("&")
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
 /// Roles, each with what it may do besides the one before.

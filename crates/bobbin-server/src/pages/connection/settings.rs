@@ -70,14 +70,10 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
     let body = api.program.written(&head.id);
     let may_change = body.is_some() && frame.may_govern();
     let body = body.unwrap_or_default();
-    let none = (Entered::default(), Wrongs::default());
-    let of = |form: &str| match again.form == form {
-        true => (&again.entered, &again.wrongs),
-        false => (&none.0, &none.1),
-    };
-    let value = |form: &str, field: &str, known: &str| match again.form == form {
-        true => again.entered.get(field).to_owned(),
-        false => known.to_owned(),
+    let none = Wrongs::default();
+    let of = |form: &str| if again.form == form { &again.wrongs } else { &none };
+    let value = |form: &str, field: &str, known: &str| {
+        if again.form == form { again.entered.get(field).to_owned() } else { known.to_owned() }
     };
     let called = head.described.display_name.clone();
     let start = source.settings.get("start_date").and_then(|date| date.as_str());
@@ -95,20 +91,20 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
     let confirm = |form: &'static str| {
         Field::text(form, &format!("To confirm, enter {called}"), value(form, form, ""))
             .needed()
-            .wrong(of(form).1)
+            .wrong(of(form))
     };
     let date = |name: &'static str, label: &str| {
         Field::text(name, label, value("backfill", name, ""))
             .needed()
             .kind("date")
-            .wrong(of("backfill").1)
+            .wrong(of("backfill"))
     };
     Ok(SettingsPage {
         may_change,
         may_change_source: source.managed_by == Managed::Api && frame.may_govern(),
         name: Field::text("display_name", "Name", value("rename", "display_name", &called))
             .needed()
-            .wrong(of("rename").1),
+            .wrong(of("rename")),
         schedule,
         start: (source.kind == "kustomer").then(|| {
             Field::text(
@@ -119,14 +115,14 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
             .needed()
             .kind("date")
             .help("The first instant of this day in UTC.")
-            .wrong(of("start").1)
+            .wrong(of("start"))
         }),
         key: (source.kind == "kustomer").then(|| {
             Field::text("api_token", "API key", "")
                 .needed()
                 .kind("password")
                 .help("The one there is is kept sealed and never shown.")
-                .wrong(of("key").1)
+                .wrong(of("key"))
         }),
         shared: shared.map(|(_, other)| other.display_name).collect(),
         tables: tables.map(|stream| stream.name.to_string()).collect(),
@@ -136,10 +132,10 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
         clone: vec![
             Field::text("clone_name", "Name of the other one", value("clone", "clone_name", ""))
                 .needed()
-                .wrong(of("clone").1),
+                .wrong(of("clone")),
             Field::text("clone_schema", "Schema", value("clone", "clone_schema", ""))
                 .help("Made of the name, if it is left empty.")
-                .wrong(of("clone").1),
+                .wrong(of("clone")),
         ],
         keep_selection: head.described.configured,
         delete: confirm("delete"),

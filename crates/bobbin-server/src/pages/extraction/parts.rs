@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
+use bobbin_core::id::StreamName;
 use bobbin_engine::TableReport;
 use bobbin_engine::job_view::{Budget, JobView, TableView, Trouble};
 use bobbin_engine::report::{Phase, RunReport};
@@ -207,7 +208,16 @@ impl TablesPart {
             }
             None => {
                 // In the order of extraction; what was only asked for comes then.
-                let mut tables: Vec<&TableView> = seen.view.tables.iter().collect();
+                let selection = api.program.selection(&seen.which.0);
+                let is_wanted = |table: &&TableView| {
+                    // Tables that are not replicated are only asked whether they can be read.
+                    let chosen = selection.as_ref().is_none_or(|selection| {
+                        selection.contains(&StreamName::from(table.name.as_str()))
+                    });
+                    chosen || table.began.is_some() || table.extracted > 0
+                };
+                let mut tables: Vec<&TableView> =
+                    seen.view.tables.iter().filter(is_wanted).collect();
                 tables.sort_by_key(|table| (table.began.is_none(), table.began));
                 tables.into_iter().map(|table| TableRow::seen(table, seen)).collect()
             }
