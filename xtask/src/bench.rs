@@ -23,6 +23,7 @@ const HELP: &str = "cargo xtask bench [WHAT...] [--records N] [--runs N]
   ledger       questions to a ledger of a million loads (--records), slots of 10,000 connections
   log-cost     extraction with and without the job's log, in pairs (default: 7; --runs)
   logs         the API of a running service with a million loads (--records) and 10 GB of logs
+  pages        pages of 100 connections with a million loads (--records) and 10 GB of logs, in a browser, too
   pages-live   what 200 viewers (--records) of a running job's page cost the service
 
 Without WHAT: throughput, latency, memory.";
@@ -89,6 +90,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
                 }
             }
             "log-cost" => logs::cost(&plan, &place)?,
+            "pages" => pages::asked(&plan, &place)?,
             "pages-live" => pages::live(&plan, &place)?,
             "logs" => logs::questions(&plan, &place)?,
             other => return Err(format!("unknown benchmark {other}\n\n{HELP}")),

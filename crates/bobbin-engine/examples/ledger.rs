@@ -2,8 +2,8 @@
 //!
 //! `ledger DIRECTORY LOADS`: makes a ledger of that many loads in 600 tables of 10 connections over 60
 //! days, with an hour's job each, then asks as the API does: opening it anew for each question.
-//! `ledger DIRECTORY LOADS LOG_BYTES` makes the same with a log of so many bytes for each job, and asks
-//! nothing.
+//! `ledger DIRECTORY LOADS LOG_BYTES [CONNECTIONS]` makes the same with a log of so many bytes for each job,
+//! of another number of connections, and asks nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement may end at once")]
 
 use std::path::Path;
@@ -28,12 +28,18 @@ fn main() {
         arguments.next().and_then(|n| n.parse().ok()).expect("ledger DIRECTORY LOADS");
     let path = Path::new(&directory).join("ledger.sqlite");
     let now = Timestamp::now();
-    fill(&path, loads, now);
-    if let Some(bytes) = arguments.next().and_then(|n| n.parse().ok()) {
-        return write_logs(Path::new(&directory), &path, bytes);
+    let bytes = arguments.next().and_then(|n| n.parse().ok());
+    let connections = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(CONNECTIONS);
+    fill(&path, loads, connections, now);
+    if let Some(bytes) = bytes {
+        return write_logs(Path::new(&directory), &path, connections, bytes);
     }
     let size = std::fs::metadata(&path).unwrap().len();
-    println!("\nA ledger of {loads} loads and {} jobs ({} MB)\n", jobs(), size / 1_000_000);
+    println!(
+        "\nA ledger of {loads} loads and {} jobs ({} MB)\n",
+        jobs(CONNECTIONS),
+        size / 1_000_000
+    );
     println!("| question | median ms | 99th percentile ms |\n| --- | ---: | ---: |");
     let one: ConnectionId = "connection_3".into();
     let newest = SqliteLedger::open(&path).unwrap().jobs(&one, None, 1).unwrap().remove(0).id;
@@ -62,12 +68,12 @@ fn main() {
     tick();
 }
 
-fn jobs() -> usize {
-    CONNECTIONS * DAYS as usize * 24
+fn jobs(connections: usize) -> usize {
+    connections * DAYS as usize * 24
 }
 
 /// A history as it comes to be, put there at once.
-fn fill(path: &Path, loads: usize, now: Timestamp) {
+fn fill(path: &Path, loads: usize, connections: usize, now: Timestamp) {
     drop(SqliteLedger::open(path).unwrap());
     let mut sqlite = rusqlite::Connection::open(path).unwrap();
     let transaction = sqlite.transaction().unwrap();
@@ -84,7 +90,7 @@ fn fill(path: &Path, loads: usize, now: Timestamp) {
                     strftime('%Y-%m-%dT%H:%M:%SZ', ?3 + n / ?2 * 3600 + 300, 'unixepoch'),
                     'complete', ?4, 'schedule'
              FROM slots",
-            rusqlite::params![jobs(), CONNECTIONS, start, report],
+            rusqlite::params![jobs(connections), connections, start, report],
         )
         .unwrap();
     let at = "strftime('%Y-%m-%dT%H:%M:%S.000000000Z', ?3 + n * ?4 / ?1 * 3600 + ?5, 'unixepoch')";
@@ -104,7 +110,7 @@ fn fill(path: &Path, loads: usize, now: Timestamp) {
                 at("2"),
                 at("0")
             ),
-            rusqlite::params![loads, CONNECTIONS, start, hours],
+            rusqlite::params![loads, connections, start, hours],
         )
         .unwrap();
     transaction
@@ -115,16 +121,18 @@ fn fill(path: &Path, loads: usize, now: Timestamp) {
              INSERT INTO loaded_rows (connection, day, stream, subtable, rows)
              SELECT connection, substr(ended, 1, 10), stream, items.name, sum(rows) FROM loads
              CROSS JOIN (SELECT '' AS name UNION SELECT 'items_1' UNION SELECT 'items_2' UNION SELECT 'items_3') AS items
-             GROUP BY connection, substr(ended, 1, 10), stream, items.name",
+             GROUP BY connection, substr(ended, 1, 10), stream, items.name;
+             INSERT INTO loaded_days (connection, day, rows)
+             SELECT connection, day, sum(rows) FROM loaded_rows GROUP BY connection, day",
         )
         .unwrap();
     transaction.commit().unwrap();
 }
 
 /// A log for each job, of lines as a job writes them.
-fn write_logs(home: &Path, ledger: &Path, bytes: usize) {
+fn write_logs(home: &Path, ledger: &Path, connections: usize, bytes: usize) {
     let ledger = SqliteLedger::open(ledger).unwrap();
-    for n in 0..CONNECTIONS {
+    for n in 0..connections {
         let connection = ConnectionId::from(format!("connection_{n}"));
         std::fs::create_dir_all(home.join("logs").join(connection.as_str())).unwrap();
         for job in ledger.jobs(&connection, None, u32::MAX).unwrap() {

@@ -199,6 +199,18 @@ impl In {
     }
 }
 
+/// Whether the key of `home` opens a file; none where it is not sealed.
+///
+/// # Errors
+/// When its beginning cannot be read.
+pub fn opens(path: &Path, home: &Path) -> io::Result<Option<bool>> {
+    Ok(match In::begin(File::open(path)?, home)? {
+        In::Plain(_) => None,
+        In::Sealed(_) => Some(true),
+        In::Closed(_) => Some(false),
+    })
+}
+
 impl Opening {
     fn chunk(&mut self) -> io::Result<()> {
         let mut length = [0; 4];

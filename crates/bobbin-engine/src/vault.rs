@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use bobbin_core::{Error, ErrorKind, Result};
@@ -14,6 +14,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::engine::make_home;
+use crate::sealed::MAGIC;
 
 /// The variable that holds the key in place of the file.
 pub const VARIABLE: &str = "BOBBIN_STORE_KEY";
@@ -53,6 +54,10 @@ impl Vault {
         match fs::read_to_string(&path) {
             Ok(text) => Self::of(&text, from),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && make => {
+                // With a new key, what its client was promised would be as good as gone.
+                if let Some(waits) = sealed_push(home) {
+                    return Err(missing(&path, error).with("waiting", waits.display()));
+                }
                 make_home(home)?;
                 let failed = |error| {
                     Error::io("cannot make the key of what is stored", error)
@@ -62,13 +67,7 @@ impl Vault {
                 let text = fs::read_to_string(&path).map_err(failed)?;
                 Self::of(&text, from)
             }
-            Err(error) => Err(Error::config("the key of what is stored cannot be read")
-                .with("path", path.display())
-                .hint(format!(
-                    "put the file back, or set {VARIABLE}; without the key, what was set up \
-                     through the API has to be set up again"
-                ))
-                .caused_by(error)),
+            Err(error) => Err(missing(&path, error)),
         }
     }
 
@@ -120,6 +119,29 @@ impl Vault {
             )
         })
     }
+}
+
+fn missing(path: &Path, error: std::io::Error) -> Error {
+    Error::config("the key of what is stored cannot be read")
+        .with("path", path.display())
+        .hint(format!(
+            "put the file back, or set {VARIABLE}; without the key, what was set up through the API has \
+             to be set up again, and what was pushed and waits has to be moved away and sent again"
+        ))
+        .caused_by(error)
+}
+
+/// A sealed file that was pushed and waits to be loaded, if there is one.
+fn sealed_push(home: &Path) -> Option<PathBuf> {
+    let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
+    let inboxes = entries(&home.join("inbox")).map(|inbox| inbox.path().join("requests"));
+    let mut files = inboxes.flat_map(|requests| {
+        entries(&requests).map(|file| file.path()).collect::<Vec<_>>()
+    });
+    files.find(|file| {
+        let mut head = [0; MAGIC.len()];
+        File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *MAGIC
+    })
 }
 
 /// Makes a file of one line that only this user reads. After a loss of power it is there whole or not at all;
@@ -174,6 +196,20 @@ mod tests {
             let error = vault.unseal(name, sealed).unwrap_err().report();
             assert!(error.contains("does not open it"), "{error}");
         }
+    }
+
+    #[test]
+    fn no_key_is_made_while_something_waits_that_another_one_sealed() {
+        let home = tempfile::tempdir().unwrap();
+        let requests = home.path().join("inbox/c/requests");
+        fs::create_dir_all(&requests).unwrap();
+        fs::write(requests.join("1"), b"plain").unwrap();
+        fs::write(requests.join("2"), [MAGIC.as_slice(), b"and more"].concat()).unwrap();
+        let error = Vault::open(home.path(), true).map(|_| ()).unwrap_err().report();
+        assert!(error.contains("cannot be read") && error.contains("requests/2"), "{error}");
+        assert!(!path(home.path()).exists());
+        fs::remove_file(requests.join("2")).unwrap();
+        Vault::open(home.path(), true).unwrap();
     }
 
     #[test]

@@ -5,13 +5,14 @@ mod send;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use bobbin_core::Result;
+use bobbin_core::{Error, Result};
 use bobbin_core::id::StreamName;
 use bobbin_core::report::{Event, Level};
 use bobbin_core::state::State;
 use bobbin_core::tap::{
     Check, Completeness, Context, Discovery, Output, StreamOutcome, SyncRequest, Tap,
 };
+use bobbin_engine::{sealed, vault};
 use jiff::Timestamp;
 
 use crate::inbox::{self, Content, Fault, History, Named, Place, Position, Tables};
@@ -96,6 +97,8 @@ impl Tap for ImportTap {
             lacking: Lacking::default(),
             reached: None,
             committed: false,
+            waiting: &files,
+            key_fits: None,
         };
         let covered = history.covered(at.as_ref()).unwrap_or(0);
         let gap = run.look_back(at.as_ref(), covered)?;
@@ -146,6 +149,10 @@ struct Run<'a> {
     reached: Option<Timestamp>,
     /// Whether a state was sent.
     committed: bool,
+    /// What waited when the run began.
+    waiting: &'a [Named],
+    /// Whether the key opens any of it, once that was asked.
+    key_fits: Option<bool>,
 }
 
 impl Run<'_> {
@@ -190,13 +197,38 @@ impl Run<'_> {
                 group.requests.push(content);
             }
             Err(Fault::Failed(error)) => return Err(error),
-            Err(Fault::Damaged(what, tables)) => self.set_aside(file, &what, tables)?,
+            Err(Fault::Damaged(what, tables)) => {
+                self.with_the_right_key(file)?;
+                self.set_aside(file, &what, tables)?;
+            }
         }
         if group.first == 0 {
             group.first = file.number;
         }
         group.last = file.number;
         Ok(())
+    }
+
+    /// Fails where a file's seal does not open, nor that of any other that waits: then it is the key that is
+    /// wrong, and not they.
+    fn with_the_right_key(&mut self, file: &Named) -> Result<()> {
+        if sealed::opens(&file.path, self.home).ok().flatten() != Some(false) {
+            return Ok(());
+        }
+        let fits = *self.key_fits.get_or_insert_with(|| {
+            let mut others = self.waiting.iter().map(|file| sealed::opens(&file.path, self.home));
+            others.any(|opens| matches!(opens, Ok(Some(true))))
+        });
+        if fits {
+            return Ok(());
+        }
+        Err(Error::config("the key of what is stored does not open what was pushed and waits")
+            .with("path", file.path.display())
+            .hint(format!(
+                "put the right key back (the file store-key, or {}); nothing was touched. If it is \
+                 lost, move the files away and have their clients send them again",
+                vault::VARIABLE
+            )))
     }
 
     /// A request that cannot be read is put out of the way, so that the others are not held up, and

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -74,59 +74,89 @@ pub(super) fn cost(plan: &Plan, place: &Place) -> Result<(), String> {
 }
 
 /// How often each question is asked in a round.
-const TIMES: usize = 300;
+pub(super) const TIMES: usize = 300;
 
 /// Rounds: what else a machine does is not in all of them.
-const ROUNDS: usize = 5;
+pub(super) const ROUNDS: usize = 5;
 
 /// Bytes of all logs.
-const LOGS: u64 = 10_000_000_000;
+pub(super) const LOGS: u64 = 10_000_000_000;
 
-/// As in the example `ledger`: a job an hour for 60 days, of each of 10 connections.
-const JOBS: u64 = 14_400;
+/// A service with a long history of so many connections: a job an hour for 60 days, each with its log.
+pub(super) struct History {
+    pub(super) service: Service,
+    pub(super) scratch: PathBuf,
+    pub(super) loads: u64,
+    pub(super) jobs: u64,
+}
+
+impl History {
+    pub(super) fn make(
+        plan: &Plan,
+        place: &Place,
+        name: &str,
+        connections: u64,
+    ) -> Result<Self, String> {
+        let scratch = place.fresh(name)?;
+        let home = scratch.join("home");
+        fs::create_dir_all(&home).map_err(|error| error.to_string())?;
+        let loads = plan.records.unwrap_or(1_000_000);
+        let jobs = connections * 60 * 24;
+        let status = Command::new(place.example("ledger"))
+            .arg(&home)
+            .args([loads, LOGS / jobs, connections].map(|n| n.to_string()))
+            .status();
+        if !status.is_ok_and(|status| status.success()) {
+            return Err("no ledger and logs".to_owned());
+        }
+        // What is still on its way to the disk would be in the way of the answers.
+        let _ = Command::new("sync").status();
+        let mut text = String::from("home = \"home\"\n");
+        for n in 0..connections {
+            text += &format!(
+                "[sources.s{n}]\ntype = \"kustomer\"\napi_token = \"none\"\n\
+                 api_url = \"http://127.0.0.1:1\"\n[destinations.d{n}]\ntype = \"duckdb\"\n\
+                 path = \"{n}.duckdb\"\n[connections.connection_{n}]\nsource = \"s{n}\"\n\
+                 destination = \"d{n}\"\nschedule = {{ paused = true }}\n"
+            );
+        }
+        fs::write(scratch.join("bobbin.toml"), text).map_err(|error| error.to_string())?;
+        let service = Service::start(&place.program("bobbin"), &scratch)?;
+        Ok(Self { service, scratch, loads, jobs })
+    }
+
+    /// The newest jobs of a connection.
+    pub(super) fn newest(&self, connection: &str) -> Result<Vec<String>, String> {
+        let address = format!("/api/v1/connections/{connection}/jobs?limit=1000");
+        let (_, list) = self.service.ask(&address, usize::MAX)?;
+        let list: Value = serde_json::from_str(&list).map_err(|error| error.to_string())?;
+        let jobs = list["data"].as_array().into_iter().flatten();
+        let jobs: Vec<String> =
+            jobs.filter_map(|job| job["id"].as_str().map(str::to_owned)).collect();
+        if jobs.len() < TIMES {
+            return Err(format!("there are {} jobs: {list}", jobs.len()));
+        }
+        Ok(jobs)
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.scratch);
+    }
+}
 
 /// A service with a long history, asked over HTTP.
 pub(super) fn questions(plan: &Plan, place: &Place) -> Result<(), String> {
-    let scratch = place.fresh("logs")?;
-    let home = scratch.join("home");
-    fs::create_dir_all(&home).map_err(|error| error.to_string())?;
-    let loads = plan.records.unwrap_or(1_000_000);
-    let status = Command::new(place.example("ledger"))
-        .arg(&home)
-        .args([loads.to_string(), (LOGS / JOBS).to_string()])
-        .status();
-    if !status.is_ok_and(|status| status.success()) {
-        return Err("no ledger and logs".to_owned());
-    }
-    // What is still on its way to the disk would be in the way of the answers.
-    let _ = Command::new("sync").status();
-    let mut text = String::from("home = \"home\"\n");
-    for n in 0..10 {
-        text += &format!(
-            "[sources.s{n}]\ntype = \"kustomer\"\napi_token = \"none\"\n\
-             api_url = \"http://127.0.0.1:1\"\n[destinations.d{n}]\ntype = \"duckdb\"\n\
-             path = \"{n}.duckdb\"\n[connections.connection_{n}]\nsource = \"s{n}\"\n\
-             destination = \"d{n}\"\nschedule = {{ paused = true }}\n"
-        );
-    }
-    fs::write(scratch.join("bobbin.toml"), text).map_err(|error| error.to_string())?;
-    let service = Service::start(&place.program("bobbin"), &scratch)?;
+    let history = History::make(plan, place, "logs", 10)?;
+    let (service, loads) = (&history.service, history.loads);
+    let jobs = history.newest("connection_3")?;
     let connection = "/api/v1/connections/connection_3";
-    let (_, list) = service.ask(&format!("{connection}/jobs?limit=1000"), usize::MAX)?;
-    let list: Value = serde_json::from_str(&list).map_err(|error| error.to_string())?;
-    let jobs: Vec<&str> = list["data"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|job| job["id"].as_str())
-        .collect();
-    if jobs.len() < TIMES {
-        return Err(format!("there are {} jobs: {list}", jobs.len()));
-    }
     println!(
-        "\n{loads} loads, {JOBS} jobs, {:.1} GB of logs, {ROUNDS} rounds of {TIMES}\n\n\
+        "\n{loads} loads, {} jobs, {:.1} GB of logs, {ROUNDS} rounds of {TIMES}\n\n\
          | question | answer kB | median ms | 99th percentile ms | of the quietest round |\n\
          | --- | ---: | ---: | ---: | ---: |",
+        history.jobs,
         LOGS as f64 / 1e9
     );
     let log = |n: usize, query: &str| {
@@ -192,12 +222,10 @@ pub(super) fn questions(plan: &Plan, place: &Place) -> Result<(), String> {
             percentile(&all)
         );
     }
-    drop(service);
-    let _ = fs::remove_dir_all(scratch);
     Ok(())
 }
 
-fn percentile(sorted: &[f64]) -> f64 {
+pub(super) fn percentile(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(f64::NAN)
 }
 
@@ -243,6 +271,22 @@ impl Service {
         Ok(service)
     }
 
+    /// Where it listens, and the token it takes.
+    pub(super) fn entry(&self) -> (String, &str) {
+        (format!("http://{}", self.address), &self.token)
+    }
+
+    /// Asks as a browser does; gives the status and how many bytes came.
+    pub(super) fn weigh(&self, path: &str) -> Result<(u16, usize), String> {
+        let failed = |error: std::io::Error| format!("{path}: {error}");
+        let mut stream = self.open_with(path, "Accept-Encoding: gzip\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map_err(failed)?;
+        let head = String::from_utf8_lossy(&answer[..answer.len().min(40)]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Ok((status, answer.len()))
+    }
+
     /// Asks on a connection of its own; gives the status and the body's text, up to `most` bytes.
     pub(super) fn ask(&self, path: &str, most: usize) -> Result<(u16, String), String> {
         let failed = |error: std::io::Error| format!("{path}: {error}");
@@ -263,11 +307,15 @@ impl Service {
 
     /// Asks on a connection of its own, and leaves the answer to be read.
     pub(super) fn open(&self, path: &str) -> Result<TcpStream, String> {
+        self.open_with(path, "")
+    }
+
+    fn open_with(&self, path: &str, more: &str) -> Result<TcpStream, String> {
         let failed = |error: std::io::Error| format!("{path}: {error}");
         let mut stream = TcpStream::connect(&self.address).map_err(failed)?;
         stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(failed)?;
         let question = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n{more}Connection: close\r\n\r\n",
             self.address, self.token
         );
         stream.write_all(question.as_bytes()).map_err(failed)?;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::logs::Service;
+use super::logs::{History, LOGS, ROUNDS, Service, TIMES, percentile};
 use super::process::{Simulator, TOKEN, bobbin_toml, cpu_seconds};
 use super::{Place, Plan};
 
@@ -80,6 +81,78 @@ pub(super) fn live(plan: &Plan, place: &Place) -> Result<(), String> {
     drop(service);
     let _ = fs::remove_dir_all(scratch);
     Ok(())
+}
+
+/// Connections of the service whose pages are asked for.
+const CONNECTIONS: u64 = 100;
+
+/// What pages weigh and how long the service needs for them, with many connections and a long history; then
+/// how a browser has them.
+pub(super) fn asked(plan: &Plan, place: &Place) -> Result<(), String> {
+    let history = History::make(plan, place, "pages", CONNECTIONS)?;
+    let jobs = history.newest("connection_3")?;
+    let connection = "/connections/connection_3";
+    let job = |n: usize| format!("{connection}/extractions/{}", jobs[n * 7 % jobs.len()]);
+    type Path<'a> = Box<dyn Fn(usize) -> String + 'a>;
+    let fixed = |path: String| -> Path<'_> { Box::new(move |_| path.clone()) };
+    let pages: Vec<(&str, Path<'_>)> = vec![
+        ("all connections", fixed("/".to_owned())),
+        ("a connection's summary", fixed(connection.to_owned())),
+        ("its extractions", fixed(format!("{connection}/extractions"))),
+        ("one extraction", Box::new(job)),
+        ("its loads", fixed(format!("{connection}/loads"))),
+        ("its tables", fixed(format!("{connection}/tables"))),
+        ("its settings", fixed(format!("{connection}/settings"))),
+        ("notices", fixed("/notices?all=yes".to_owned())),
+        ("destinations", fixed("/destinations".to_owned())),
+        ("users", fixed("/users".to_owned())),
+        ("the system", fixed("/system".to_owned())),
+    ];
+    println!(
+        "\n{CONNECTIONS} connections, {} loads, {} jobs, {:.1} GB of logs, {ROUNDS} rounds of {TIMES}\n\n\
+         | page | sent kB | median ms | 99th percentile ms | of the quietest round |\n\
+         | --- | ---: | ---: | ---: | ---: |",
+        history.loads,
+        history.jobs,
+        LOGS as f64 / 1e9
+    );
+    for (what, path) in pages {
+        let (mut all, mut quietest, mut bytes) = (Vec::new(), f64::INFINITY, 0);
+        for _ in 0..ROUNDS {
+            let mut times = Vec::new();
+            for n in 0..TIMES {
+                let path = path(n);
+                let since = Instant::now();
+                let (status, weight) = history.service.weigh(&path)?;
+                times.push(since.elapsed().as_secs_f64() * 1e3);
+                if status != 200 {
+                    return Err(format!("{path}: {status}"));
+                }
+                bytes = bytes.max(weight);
+            }
+            times.sort_unstable_by(f64::total_cmp);
+            quietest = quietest.min(percentile(&times));
+            all.append(&mut times);
+        }
+        all.sort_unstable_by(f64::total_cmp);
+        println!(
+            "| {what} | {:.1} | {:.2} | {:.2} | {quietest:.2} |",
+            bytes as f64 / 1e3,
+            all[all.len() / 2],
+            percentile(&all)
+        );
+    }
+    let (address, token) = history.service.entry();
+    let status = Command::new("node")
+        .arg("browser/paint.mjs")
+        .env("BASE", address)
+        .env("TOKEN", token)
+        .env("PAGES", format!("/,{connection},{connection}/loads,{}", job(0)))
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err("no browser: scripts/setup --with-tools installs one".to_owned()),
+    }
 }
 
 /// Connections that read what a running job's page is sent.

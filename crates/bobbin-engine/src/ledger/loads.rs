@@ -137,6 +137,14 @@ pub trait Loads {
         days: i64,
     ) -> Result<Vec<(String, StreamName, u64)>>;
 
+    /// Rows loaded per day (UTC), tables of arrays counted, oldest day first; days without any are left out.
+    fn rows_of_days(
+        &self,
+        connection: &ConnectionId,
+        now: Timestamp,
+        days: i64,
+    ) -> Result<Vec<(String, u64)>>;
+
     /// Forgets loads, jobs, slots and who did what from before `before`; how many rows were loaded on which day
     /// stays for another period, the latest job of each connection and its latest complete one always.
     /// Whoever else wants to write gets their turn in between.
@@ -301,6 +309,24 @@ impl Loads for SqliteLedger {
         rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
+    fn rows_of_days(
+        &self,
+        connection: &ConnectionId,
+        now: Timestamp,
+        days: i64,
+    ) -> Result<Vec<(String, u64)>> {
+        let failed = |error| self.error("cannot count the rows loaded", error);
+        let mut statement = self
+            .sqlite
+            .prepare_cached(
+                "SELECT day, rows FROM loaded_days WHERE connection = ?1 AND day >= ?2 ORDER BY day",
+            )
+            .map_err(failed)?;
+        let of = params![connection.as_str(), day(now, days - 1)];
+        let rows = statement.query_map(of, |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)
+    }
+
     fn forget(&self, before: Timestamp) -> Result<()> {
         let failed = |error| self.error("cannot forget old jobs", error);
         let (old, old_day) = (text(before), day(before, PERIOD_DAYS));
@@ -321,6 +347,7 @@ impl Loads for SqliteLedger {
                 Some(&old),
             ),
             ("loaded_rows", "day < ?1", Some(&old_day)),
+            ("loaded_days", "day < ?1", Some(&old_day)),
         ] {
             let statement = format!(
                 "DELETE FROM {table} WHERE rowid IN
@@ -473,6 +500,14 @@ fn put(
              ON CONFLICT (connection, day, stream, subtable) DO UPDATE SET
                  rows = rows + excluded.rows",
             params![of, day(load.ended, 0), stream, subtable, rows],
+        )?;
+    }
+    let all = load.rows + load.subtables.values().sum::<u64>();
+    if all > 0 {
+        transaction.execute(
+            "INSERT INTO loaded_days (connection, day, rows) VALUES (?1, ?2, ?3)
+             ON CONFLICT (connection, day) DO UPDATE SET rows = rows + excluded.rows",
+            params![of, day(load.ended, 0), all],
         )?;
     }
     Ok(())

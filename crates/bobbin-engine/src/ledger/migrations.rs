@@ -314,4 +314,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
         saved TEXT NOT NULL
     ) STRICT;
 ",
+    // What a list of all connections shows, without their tables.
+    "
+    CREATE TABLE loaded_days (
+        connection TEXT NOT NULL,
+        day TEXT NOT NULL,
+        rows INTEGER NOT NULL,
+        PRIMARY KEY (connection, day)
+    ) STRICT;
+    INSERT INTO loaded_days (connection, day, rows)
+        SELECT connection, day, sum(rows) FROM loaded_rows GROUP BY connection, day;
+",
 ];

@@ -339,7 +339,7 @@ fn f103_what_was_pushed_waits_sealed_and_opens_with_its_key() {
     }
     assert_eq!(home.run(&State::default()).ids(), [1, 2]);
 
-    // While the key is away nothing is called damaged; with another key it is, and is kept.
+    // While the key is away, or another one is in its place, nothing is called damaged and nothing is touched.
     let key = home.path().join("store-key");
     let elsewhere = home.path().join("away");
     fs::rename(&key, &elsewhere).unwrap();
@@ -347,10 +347,16 @@ fn f103_what_was_pushed_waits_sealed_and_opens_with_its_key() {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Config);
     assert!(ran.told.is_empty() && home.names("damaged").is_empty());
     fs::write(&key, "ab".repeat(32)).unwrap();
+    let (ran, result) = home.try_run(&State::default(), &Selection::all());
+    let error = result.unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.report().contains("nothing was touched"));
+    assert!(ran.told.is_empty() && home.names("damaged").is_empty());
+    // Where that key opens others, whatever it does not open is damaged.
+    home.accept_sealed(&batch(&body(3)));
     let ran = home.run(&State::default());
     assert!(ran.notice(Level::Error, "request 2 of"), "told");
-    let aside = home.path().join("damaged").join(&home.names("damaged")[0]);
+    assert_eq!((ran.ids(), home.names("damaged").len()), (vec![1, 3], 1));
     fs::rename(&elsewhere, &key).unwrap();
-    fs::rename(aside, &sealed).unwrap();
-    assert_eq!(home.run(&State::default()).ids(), [1, 2]);
+    let aside = home.path().join("damaged").join(&home.names("damaged")[0]);
+    assert_eq!(fs::read(aside).unwrap(), bytes, "it is kept as it was");
 }

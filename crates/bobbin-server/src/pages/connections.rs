@@ -119,7 +119,7 @@ pub(super) fn state(seen: &Seen, latest: Option<&JobHead>, configured: bool) -> 
 pub(super) fn days(ledger: &dyn Ledger, id: &ConnectionId, now: Timestamp) -> Answer<Vec<u64>> {
     let today = TimeZone::UTC.to_datetime(now).date();
     let mut days = vec![0; DAYS as usize];
-    for (day, _, rows) in ledger.rows_by_day(id, now, DAYS)? {
+    for (day, rows) in ledger.rows_of_days(id, now, DAYS)? {
         let Ok(day) = day.parse::<Date>() else { continue };
         let ago = today.duration_since(day).as_hours() / 24;
         let at = usize::try_from(DAYS - 1 - ago).ok();

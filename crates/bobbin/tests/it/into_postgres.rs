@@ -6,6 +6,7 @@ use bobbin_core::crash;
 use fake_kustomer::{Mutation, Pick, Running, Simulator};
 use postgres::{Client, NoTls};
 
+use crate::api::Serving;
 use crate::server::Server;
 use crate::support::{Desk, FAST, assert_rows, tiny};
 
@@ -216,4 +217,46 @@ fn f84_either_side_killed_at_random_moments() {
     desk.run(&["run"]).assert(0, &["complete"]);
     assert_exact(&server, &sim);
     println!("{killed} times killed, {crashed} servers crashed, {finished} finished");
+}
+
+/// F-104: what the destination holds is looked at and not changed: tables with their columns, how they belong
+/// together, their first rows with long values cut.
+#[test]
+fn f104_the_tables_in_postgres_are_looked_into() {
+    let (server, sim) = (Server::start(), Simulator::start(tiny(31)).unwrap());
+    let desk = desk(&sim, &server);
+    desk.run(&["run"]).assert(0, &["complete"]);
+    let mut client = client(&server);
+    let long = "ä".repeat(5000);
+    client
+        .batch_execute(&format!(
+            "ANALYZE kustomer.tags; UPDATE kustomer.tags SET name = '{long}';
+             CREATE TABLE kustomer.\"odd \"\"name\" (\"a \"\"b\" int); INSERT INTO kustomer.\"odd \"\"name\" VALUES (7), (NULL)"
+        ))
+        .unwrap();
+    let serving = Serving::start(&desk);
+    let held = serving.get("/api/v1/connections/kustomer/data");
+    let tables = held["data"].as_array().unwrap();
+    let named = |name: &str| tables.iter().find(|table| table["name"] == name).unwrap();
+    let count: i64 = client.query_one("SELECT count(*) FROM kustomer.tags", &[]).unwrap().get(0);
+    assert_eq!(named("tags")["rows"], count);
+    let mut columns = named("messages")["columns"].as_array().unwrap().iter();
+    assert!(columns.any(|column| column["name"] == "_sdc_sequence" && column["type"] == "bigint"));
+    assert!(tables.iter().all(|table| !table["name"].as_str().unwrap().starts_with("_bobbin")));
+    let relations = held["relations"].as_array().unwrap();
+    let has = |from: &str, to: &str| {
+        relations.iter().any(|one| one["from"] == from && one["to"] == to)
+    };
+    assert!(has("messages", "customers") && has("messages", "conversations"), "{relations:?}");
+    let tags = serving.get("/api/v1/connections/kustomer/data/tags?limit=2");
+    assert_eq!((tags["rows"].as_array().unwrap().len(), &tags["more"]), (2, &true.into()));
+    let at = tags["columns"].as_array().unwrap().iter().position(|name| name == "name").unwrap();
+    let name = tags["rows"][0][at].as_str().unwrap();
+    assert!(name.ends_with('…') && name.chars().count() == 301, "{}", name.len());
+    let odd = serving.get("/api/v1/connections/kustomer/data/odd%20%22name");
+    assert_eq!(odd["columns"][0], "a \"b");
+    assert_eq!(odd["rows"], serde_json::json!([["7"], [null]]));
+    let (status, body) = serving.ask("GET", "/api/v1/connections/kustomer/data/pg_class");
+    assert_eq!(status, 404, "{body}");
+    serving.stop();
 }
