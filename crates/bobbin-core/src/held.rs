@@ -9,8 +9,8 @@ use serde::Serialize;
 pub struct HeldTable {
     /// Its name.
     pub name: String,
-    /// Its rows, as the destination estimates them.
-    pub rows: u64,
+    /// Its rows, as the destination estimates them; none where it does not.
+    pub rows: Option<u64>,
     /// Its columns, in their order.
     pub columns: Vec<HeldColumn>,
 }
@@ -103,7 +103,7 @@ mod tests {
     fn names_tell_which_keys_columns_hold() {
         let table = |name: &str, columns: &[&str]| HeldTable {
             name: name.to_owned(),
-            rows: 0,
+            rows: None,
             columns: columns
                 .iter()
                 .map(|name| HeldColumn { name: (*name).to_owned(), kind: "TEXT".to_owned() })

@@ -37,7 +37,7 @@ pub(crate) fn tables(config: &Config, schema: &SchemaName) -> Result<Vec<HeldTab
         let column = HeldColumn { name: row.get(2).doing(what)?, kind: row.get(3).doing(what)? };
         let table = tables.entry(name.clone()).or_insert_with(|| HeldTable {
             name,
-            rows: count.unsigned_abs(),
+            rows: u64::try_from(count).ok(),
             columns: Vec::new(),
         });
         table.columns.push(column);
@@ -53,12 +53,26 @@ pub(crate) fn sample(
     most: usize,
 ) -> Result<Sample> {
     let tables = tables(config, schema)?;
-    if !tables.iter().any(|held| held.name == table) {
+    let Some(held) = tables.into_iter().find(|held| held.name == table) else {
         return Err(Error::new(ErrorKind::NotFound, "there is no such table")
             .with("table", table)
             .with("schema", schema));
-    }
-    let statement = format!("SELECT * FROM {}.{}", sql::name(schema.as_str()), sql::name(table));
+    };
+    // DuckDB gives an answer as a whole: it holds no more rows, and no longer texts, than are shown.
+    let cells = held.columns.iter().map(|column| {
+        let name = sql::name(&column.name);
+        match column.kind.as_str() {
+            "VARCHAR" | "JSON" => format!("left({name}::VARCHAR, {}) AS {name}", MOST_CELL + 1),
+            _ => name,
+        }
+    });
+    let statement = format!(
+        "SELECT {} FROM {}.{} LIMIT {}",
+        cells.collect::<Vec<_>>().join(", "),
+        sql::name(schema.as_str()),
+        sql::name(table),
+        most + 1
+    );
     let answer = query::query(&config.path, &statement, most)?;
     let cut = |text: String| match text.char_indices().nth(MOST_CELL) {
         Some((at, _)) => format!("{}…", &text[..at]),

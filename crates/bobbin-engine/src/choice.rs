@@ -60,6 +60,22 @@ pub fn verify_selection(
             warn(None, format!("no table is called like `{}`", pattern.as_str()));
         }
     }
+    for (table, path) in &selection.included {
+        if !table.is_open() && there(&table.as_str().into())?.is_none() {
+            continue;
+        }
+        let mut streams =
+            catalog.streams.iter().filter(|stream| table.matches(stream.name.as_str()));
+        if !streams.any(|stream| stream.fields.any_path(&mut |known| path.matches(known))) {
+            let message = format!(
+                "no column is known that is called like `{}.{}`, which is to be included (it is, if \
+                 it ever comes)",
+                table.as_str(),
+                path.as_str()
+            );
+            warn(None, message);
+        }
+    }
     for rule in &selection.treatments {
         if !rule.stream.is_open() && there(&rule.stream.as_str().into())?.is_none() {
             continue;

@@ -37,11 +37,29 @@ impl Engine {
     pub fn informed(&self, connection: &ConnectionId, selection: &Selection) -> Result<Selection> {
         match selection.new_columns {
             NewColumns::Off if self.has_ledger() => {
-                Ok(Columns::read(&*self.ledger()?, connection, selection)?.inform(selection))
+                informed(&*self.ledger()?, connection, selection, None)
             }
             _ => Ok(selection.clone()),
         }
     }
+}
+
+/// The selection with the columns that the ledger or, where it knows nothing of them, the destination's state has
+/// as known.
+pub(crate) fn informed(
+    ledger: &dyn Ledger,
+    connection: &ConnectionId,
+    selection: &Selection,
+    state: Option<&State>,
+) -> Result<Selection> {
+    if selection.new_columns == NewColumns::On {
+        return Ok(selection.clone());
+    }
+    let mut columns = Columns::read(ledger, connection, selection)?;
+    if let Some(state) = state {
+        columns.take(&mut state.clone());
+    }
+    Ok(columns.inform(selection))
 }
 
 /// The columns of a connection that are known.
@@ -53,7 +71,8 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// As the ledger has them. Where no job wrote them down yet, they are those that its catalog has.
+    /// As the ledger has them. Where jobs ran and none wrote them down yet, they are those that its catalog has;
+    /// before the first job none is known, whatever a check has found.
     ///
     /// # Errors
     /// When the ledger cannot be read.
@@ -65,7 +84,10 @@ impl Columns {
         if let Some(known) = ledger.columns(connection)? {
             return Ok(Self { known, written: true });
         }
-        let found = ledger.catalog(connection)?;
+        let found = match ledger.last_ended(connection)? {
+            Some(_) => ledger.catalog(connection)?,
+            None => None,
+        };
         let streams = found.iter().flat_map(|(found, _)| &found.catalog.streams);
         let streams = streams.filter(|stream| selection.contains(&stream.name));
         let known = streams.map(|stream| (stream.name.clone(), stream.paths())).collect();

@@ -18,9 +18,11 @@ use bobbin_core::{Error, ErrorKind, Party, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::columns::informed;
 use crate::course::not_replaced;
 use crate::engine::{Engine, job_id};
 use crate::hold::Hold;
+use crate::ledger::Ledger;
 use crate::treat::{Again, Rules};
 
 /// Records of one round. None is longer than 64 KiB, which bounds the memory.
@@ -73,8 +75,7 @@ impl Engine {
     ) -> Result<Vec<Retried>> {
         // As for a job: nobody else may write these tables meanwhile.
         let hold = Hold::take(self, request.connection, cx.clock.now())?;
-        let selection = self.informed(request.connection, request.selection)?;
-        hold.keep(cx.clock, || retry_all(cx, request, &selection))?
+        hold.keep(cx.clock, || retry_all(cx, request, &*hold.ledger))?
     }
 }
 
@@ -82,7 +83,7 @@ impl Engine {
 fn retry_all(
     cx: Context<'_>,
     request: &RetryRequest<'_>,
-    selection: &Selection,
+    ledger: &dyn Ledger,
 ) -> Result<Vec<Retried>> {
     let catalog = request.tap.discover(&cx)?.catalog;
     let mut streams: Vec<&Stream> = catalog.streams.iter().collect();
@@ -90,12 +91,14 @@ fn retry_all(
     if let Some(table) = request.table {
         streams = vec![stream_of(&streams, table)?];
     }
-    let rules = Rules::of(selection)?;
     let started = cx.clock.now();
     let job = job_id(started);
     let destinations = |error: Error| error.of(Party::Destination);
     let mut loader = request.destination.open(&cx, request.schema, &job).map_err(destinations)?;
     let recovered = loader.recover().map_err(destinations)?;
+    let state = recovered.state.as_ref();
+    let selection = informed(ledger, request.connection, request.selection, state)?;
+    let rules = Rules::of(&selection)?;
     let lost = recovered.lost;
     if let Some(state) = &recovered.state {
         not_replaced(state, streams.iter().map(|stream| &stream.name))?;

@@ -187,7 +187,11 @@ impl JobLog for Tally<'_> {
             match &event {
                 Event::StreamStarted { stream, .. } => busy(stream, &mut |_| {}),
                 Event::StreamTotal { stream, total } => {
-                    busy(stream, &mut |table| table.expected = Some(*total));
+                    // Of a stream that is read in several walks each tells its own.
+                    busy(stream, &mut |table| {
+                        let before = table.expected.map_or(0, |_| table.extracted);
+                        table.expected = Some(before + *total);
+                    });
                 }
                 Event::Extracted { stream, records, bytes } => busy(stream, &mut |table| {
                     table.extracted += records;

@@ -45,6 +45,8 @@ pub struct Notifier {
     pub retry_wait: Duration,
     /// The hook that is told first in the next turn.
     first: AtomicUsize,
+    /// The channel that comes first in the next turn.
+    first_channel: AtomicUsize,
     /// Whether the ledger has forgotten about other hooks.
     tidied: AtomicBool,
 }
@@ -58,6 +60,7 @@ impl Notifier {
             hooks,
             retry_wait: Duration::from_secs(2),
             first: AtomicUsize::new(0),
+            first_channel: AtomicUsize::new(0),
             tidied: AtomicBool::new(false),
         }
     }
@@ -96,9 +99,17 @@ impl Notifier {
                 Err(error) => failed(&error),
             }
         }
-        for channel in &self.channels {
-            if let Err(error) = tell(&*ledger, channel, clock, cancel, failed) {
+        let since = Instant::now();
+        let first = self.first_channel.load(Ordering::Relaxed);
+        for n in 0..self.channels.len() {
+            let at = (first + n) % self.channels.len();
+            if let Err(error) = tell(&*ledger, &self.channels[at], clock, cancel, failed) {
                 failed(&error);
+            }
+            if cancel.is_cancelled() || since.elapsed() >= MOST_TIME {
+                // The others come first the next time.
+                self.first_channel.store(at + 1, Ordering::Relaxed);
+                break;
             }
         }
         let since = Instant::now();

@@ -28,7 +28,7 @@ fn reading(config: &Config) -> Result<Client> {
 fn read(db: &mut Client, schema: &SchemaName) -> Result<Vec<HeldTable>> {
     let rows = db
         .query(
-            "SELECT c.relname::text, greatest(c.reltuples, 0)::bigint, a.attname::text,
+            "SELECT c.relname::text, c.reltuples::bigint, a.attname::text,
                     format_type(a.atttypid, a.atttypmod)
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -42,7 +42,8 @@ fn read(db: &mut Client, schema: &SchemaName) -> Result<Vec<HeldTable>> {
         let name: String = row.get(0);
         let table = tables.entry(name.clone()).or_insert_with(|| HeldTable {
             name,
-            rows: row.get::<_, i64>(1).unsigned_abs(),
+            // -1 before its first ANALYZE.
+            rows: u64::try_from(row.get::<_, i64>(1)).ok(),
             columns: Vec::new(),
         });
         table.columns.push(HeldColumn { name: row.get(2), kind: row.get(3) });

@@ -199,6 +199,9 @@ const GOVERNED: [&str; 10] = [
     "/welcome",
 ];
 
+/// End of the addresses that make many calls to a source, of which it grants so many.
+const ASKS_THE_SOURCE: &str = "/forecast";
+
 /// Addresses of what is everybody's own.
 const OWN: [&str; 6] =
     ["/api/v1/session", "/api/v1/me", "/api/v1/me/password", "/me/password", "/logout", "/theme"];
@@ -213,6 +216,9 @@ fn needed(method: &Method, path: &str) -> Role {
     // What the file would change is told in its words, which are not for everybody.
     if GOVERNED.iter().any(|begin| path.starts_with(begin)) {
         return Role::Administrator;
+    }
+    if is_look(method) && path.ends_with(ASKS_THE_SOURCE) {
+        return Role::Operator;
     }
     if is_look(method) || OWN.contains(&path) {
         return Role::Viewer;

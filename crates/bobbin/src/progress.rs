@@ -194,7 +194,8 @@ impl Lines {
                 line(&format!("{stream}: extracting{span}"));
             }
             Event::StreamTotal { stream, total } => {
-                self.counts.entry(stream.clone()).or_default().1 = Some(*total);
+                let (count, all) = self.counts.entry(stream.clone()).or_default();
+                *all = Some(all.map_or(0, |_| *count) + *total);
             }
             Event::Extracted { stream, records, .. } => {
                 let (count, total) = self.counts.entry(stream.clone()).or_default();

@@ -191,7 +191,16 @@ fn damaged(sealed: bool) {
         bad[at] ^= 0x10;
         for bad in [bad, good[..at].to_vec()] {
             fs::write(&path, &bad).unwrap();
-            let ran = home.run(&State::default());
+            let (ran, result) = home.try_run(&State::default(), &Selection::all());
+            if let Err(error) = result {
+                // Alone with its seal broken nobody can tell whether it is the key that is wrong.
+                assert!(
+                    sealed && error.report().contains("nothing was touched"),
+                    "byte {at}: {error}"
+                );
+                assert!(home.names("damaged").is_empty() && path.exists(), "byte {at}");
+                continue;
+            }
             if ran.ids() == [1] {
                 // A bit that means nothing to zstd: what is in the file is as it was.
                 assert!(!sealed, "byte {at} of a sealed file");

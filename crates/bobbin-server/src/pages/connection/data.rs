@@ -32,7 +32,7 @@ struct DataPage {
 
 struct Listed {
     name: String,
-    rows: Count,
+    rows: Option<Count>,
     columns: usize,
     key: String,
 }
@@ -58,7 +58,7 @@ pub(in crate::pages) async fn tables(
         };
         let listed = tables.iter().map(|table| Listed {
             name: table.name.clone(),
-            rows: Count(table.rows),
+            rows: table.rows.map(Count),
             columns: table.columns.len(),
             key: key(&table.name).unwrap_or_default(),
         });
@@ -82,7 +82,7 @@ struct RowsPage {
     table: String,
     columns: Vec<(String, String, Option<String>)>,
     sample: Sample,
-    rows: Count,
+    rows: Option<Count>,
 }
 
 pub(in crate::pages) async fn rows(
@@ -107,7 +107,7 @@ pub(in crate::pages) async fn rows(
         let ledger = api.engine.ledger()?;
         let head = Head::of(api, &*ledger, &connection, Tab::Data)?;
         let held = tables.into_iter().find(|held| held.name == table);
-        let rows = Count(held.as_ref().map_or(0, |held| held.rows));
+        let rows = held.as_ref().and_then(|held| held.rows).map(Count);
         let columns = held.into_iter().flat_map(|held| held.columns).map(|column| {
             let to = related.iter().find(|one| one.from == table && one.column == column.name);
             (column.name, column.kind, to.map(|one| one.to.clone()))
