@@ -37,6 +37,18 @@ await test(async (place, browser) => {
   assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  // Single keys do nothing until they are turned on.
+  await page.keyboard.press("/");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await tabTo("anna");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/\/me$/);
+  const keys = page.getByRole("checkbox", { name: /Single keys/ });
+  await keys.focus();
+  await page.keyboard.press("Space");
+  await page.reload();
+  assert.ok(await keys.isChecked(), "it is kept");
+  await page.goto(place.url);
   await page.keyboard.press("/");
   assert.equal(await page.evaluate(() => document.activeElement.type), "search");
   await page.keyboard.type("nothing of that name");
@@ -80,6 +92,7 @@ await test(async (place, browser) => {
   await page.goto(`${place.url}/connections/support`);
   await page.getByRole("button", { name: "Run now" }).click();
   await page.waitForURL(/\/extractions\/\d/);
+  await page.getByText("Coverage").waitFor();
   await place.stop();
   await place.serve();
   await page.reload();
@@ -87,6 +100,20 @@ await test(async (place, browser) => {
   await page.getByText("Coverage").waitFor();
   await page.goto(`${place.url}/connections/support`);
   await page.getByRole("button", { name: "Run now" }).waitFor({ timeout: 60_000 });
+
+  // A new key is copied, or selected where a page may not copy.
+  await page.goto(`${place.url}/keys`);
+  await page.getByLabel("What for").fill("dbt");
+  await page.getByRole("button", { name: "Make it" }).click();
+  const made = (await page.locator("#made").innerText()).trim();
+  await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+  await page.getByRole("button", { name: "Copy" }).click();
+  await page.getByRole("button", { name: "Selected" }).waitFor();
+  assert.equal(await page.evaluate(() => getSelection().toString().trim()), made);
+  // That page answered a form: the way to look leads back to where the form is.
+  await page.getByRole("button", { name: "Dark" }).click();
+  await page.waitForURL(/\/keys$/);
+  await page.getByRole("heading", { name: "Make a key" }).waitFor();
 
   // A page of somebody else can neither send forms here nor show this in a frame.
   const jobs = async () => (await place.api("GET", "/connections/support/jobs")).data.length;

@@ -87,6 +87,9 @@ await test(async (place, browser) => {
   await at(/\/tables$/);
   await axe(page);
   await page.getByLabel("Find a table or column").fill("kobjects");
+  await page.getByLabel("Find a table or column").press("Enter");
+  await page.waitForTimeout(300);
+  assert.match(new URL(page.url()).pathname, /\/add\/.*\/tables$/, "to search sends nothing");
   await page.getByRole("checkbox", { name: /kobjects/ }).uncheck();
   await page.getByLabel("Find a table or column").fill("");
   await button("Finish and begin the first run").click();
@@ -145,11 +148,13 @@ await test(async (place, browser) => {
   await page.goto(`${place.url}/connections/${id}/settings`);
   await axe(page);
   await page.getByLabel("Which").selectOption("tags");
+  await page.getByRole("radio", { name: /They are replaced/ }).check();
   await page.locator("#field-reset").fill("something else");
   await button("Reset").click();
   await said("This is not Acme Kustomer.");
+  assert.equal(await page.getByLabel("Which").inputValue(), "tags", "what was chosen stays");
+  assert.ok(await page.getByRole("radio", { name: /They are replaced/ }).isChecked());
   await page.locator("#field-reset").fill("Acme Kustomer");
-  await page.getByLabel("Which").selectOption("tags");
   await button("Reset").click();
   await said("tags is read from the start date again by the next job");
   await page.goto(`${place.url}/connections/${id}/settings`);
