@@ -1,7 +1,7 @@
 // By keyboard alone, two people at once, a service that is started anew under an open page, pages of others.
 import assert from "node:assert/strict";
 import http from "node:http";
-import { logIn, test } from "./lib.mjs";
+import { ORGANISATION, logIn, test } from "./lib.mjs";
 
 const password = "correct horse battery";
 
@@ -92,11 +92,12 @@ await test(async (place, browser) => {
   await page.goto(`${place.url}/connections/support`);
   await page.getByRole("button", { name: "Run now" }).click();
   await page.waitForURL(/\/extractions\/\d/);
-  await page.getByText("Coverage").waitFor();
+  await page.locator("#run[sse-connect]").waitFor();
+  await page.evaluate(() => { globalThis.same = true; });
   await place.stop();
   await place.serve();
-  await page.reload();
-  await page.locator(".state").first().waitFor();
+  await page.locator("#run:not([sse-connect])").waitFor({ timeout: 60_000 });
+  assert.ok(await page.evaluate(() => globalThis.same), "without being loaded anew");
   await page.getByText("Coverage").waitFor();
   await page.goto(`${place.url}/connections/support`);
   await page.getByRole("button", { name: "Run now" }).waitFor({ timeout: 60_000 });
@@ -133,4 +134,4 @@ await test(async (place, browser) => {
   assert.match(await away.locator("body").innerText(), /may not|not answered|Log in/);
   assert.equal(await jobs(), before, "nothing began");
   evil.close();
-});
+}, { ...ORGANISATION, latency_ms: 200 });
