@@ -7,7 +7,7 @@ const organisation = {
   // One record that cannot be read, and one that the tables do not take under Stitch's names.
   hostile: [
     { stream: "note", number: 0, record_hex: Buffer.from("{\"id\":\"n\xff\"}", "latin1").toString("hex") },
-    { stream: "note", number: 1, insert: "\"tooLong\":123456789012345678901234567890" },
+    { stream: "message", number: 2, insert: "\"sentiment\":{\"polarity\":123456789012345678901234567890}" },
   ],
   // Slow enough for the first run to be watched.
   latency_ms: 200,
@@ -143,14 +143,24 @@ await test(async (place, browser) => {
   await said("First rows");
   await axe(page);
 
-  // What was set aside is told; what can be is tried again, and is told to be refused for the same reason.
+  // What was set aside is told; what can be is tried again, and loaded once its reason is mended.
   await page.goto(`${place.url}/connections/${id}/rejected`);
-  await said("the whole number `tooLong` is beyond 64 bits");
+  const reason = "the whole number `sentiment.polarity` is beyond 64 bits";
+  await said(reason);
   await said("could not be read as records");
   await axe(page);
-  await button("Load notes again (1)").click();
+  await page.getByRole("button", { name: /^Load messages again/ }).click();
   await said("1 tried again: 0 loaded, 1 set aside again.");
-  await said("the whole number `tooLong` is beyond 64 bits");
+  await said(reason);
+  await page.goto(`${place.url}/connections/${id}/tables`);
+  await page.locator("summary", { hasText: "of messages" }).click();
+  await page.getByLabel("What becomes of messages.sentiment.polarity").selectOption("Leave out");
+  await button("Finalize").last().click();
+  await said("It counts from the next job on.");
+  await page.goto(`${place.url}/connections/${id}/rejected`);
+  await page.getByRole("button", { name: /^Load messages again/ }).click();
+  await said("1 tried again: 1 loaded.");
+  assert.equal(await page.getByText(reason).count(), 0);
 
   // Pause, resume, reset of one table with what people call it, delete.
   await page.goto(`${place.url}/connections/${id}`);
