@@ -1,7 +1,7 @@
 // By keyboard alone, two people at once, a service that is started anew under an open page, pages of others.
 import assert from "node:assert/strict";
 import http from "node:http";
-import { logIn, test } from "./lib.mjs";
+import { ORGANISATION, logIn, test } from "./lib.mjs";
 
 const password = "correct horse battery";
 
@@ -37,6 +37,18 @@ await test(async (place, browser) => {
   assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  // Single keys do nothing until they are turned on.
+  await page.keyboard.press("/");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await tabTo("anna");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/\/me$/);
+  const keys = page.getByRole("checkbox", { name: /Single keys/ });
+  await keys.focus();
+  await page.keyboard.press("Space");
+  await page.reload();
+  assert.ok(await keys.isChecked(), "it is kept");
+  await page.goto(place.url);
   await page.keyboard.press("/");
   assert.equal(await page.evaluate(() => document.activeElement.type), "search");
   await page.keyboard.type("nothing of that name");
@@ -80,13 +92,29 @@ await test(async (place, browser) => {
   await page.goto(`${place.url}/connections/support`);
   await page.getByRole("button", { name: "Run now" }).click();
   await page.waitForURL(/\/extractions\/\d/);
+  await page.locator("#run[sse-connect]").waitFor();
+  await page.evaluate(() => { globalThis.same = true; });
   await place.stop();
   await place.serve();
-  await page.reload();
-  await page.locator(".state").first().waitFor();
+  await page.locator("#run:not([sse-connect])").waitFor({ timeout: 60_000 });
+  assert.ok(await page.evaluate(() => globalThis.same), "without being loaded anew");
   await page.getByText("Coverage").waitFor();
   await page.goto(`${place.url}/connections/support`);
   await page.getByRole("button", { name: "Run now" }).waitFor({ timeout: 60_000 });
+
+  // A new key is copied, or selected where a page may not copy.
+  await page.goto(`${place.url}/keys`);
+  await page.getByLabel("What for").fill("dbt");
+  await page.getByRole("button", { name: "Make it" }).click();
+  const made = (await page.locator("#made").innerText()).trim();
+  await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+  await page.getByRole("button", { name: "Copy" }).click();
+  await page.getByRole("button", { name: "Selected" }).waitFor();
+  assert.equal(await page.evaluate(() => getSelection().toString().trim()), made);
+  // That page answered a form: the way to look leads back to where the form is.
+  await page.getByRole("button", { name: "Dark" }).click();
+  await page.waitForURL(/\/keys$/);
+  await page.getByRole("heading", { name: "Make a key" }).waitFor();
 
   // A page of somebody else can neither send forms here nor show this in a frame.
   const jobs = async () => (await place.api("GET", "/connections/support/jobs")).data.length;
@@ -106,4 +134,4 @@ await test(async (place, browser) => {
   assert.match(await away.locator("body").innerText(), /may not|not answered|Log in/);
   assert.equal(await jobs(), before, "nothing began");
   evil.close();
-});
+}, { ...ORGANISATION, latency_ms: 200 });

@@ -90,12 +90,34 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("[data-copy]");
     if (!button) return;
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
-    button.textContent = "Copied";
+    const text = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(text.textContent.trim());
+      button.textContent = "Copied";
+    } catch {
+      // Over plain HTTP, or where it is not allowed, no page may copy: it is selected to be copied by hand.
+      getSelection().selectAllChildren(text);
+      button.textContent = "Selected";
+    }
   });
-  // Keys: / searches, g then c, d, n goes; nothing while somebody types.
+  // Keys: / searches, g then c, d, n, s goes; nothing while somebody types, nor for those who did not ask for
+  // it: whoever speaks to their computer would go where they do not want.
+  const wished = "bobbin-keys";
+  const areWished = () => {
+    try {
+      return localStorage.getItem(wished) === "on";
+    } catch {
+      return false;
+    }
+  };
+  for (const box of document.querySelectorAll("[data-keys]")) {
+    box.checked = areWished();
+    box.addEventListener("change", () => localStorage.setItem(wished, box.checked ? "on" : "off"));
+    box.closest("[hidden]")?.removeAttribute("hidden");
+  }
   let before = "";
   document.addEventListener("keydown", (event) => {
+    if (!areWished()) return;
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
     if (event.key === "/") {
       const search = document.querySelector("input[type=search]");

@@ -16,6 +16,7 @@ use super::field::{Entered, Field, Wrongs};
 use super::show::Told;
 use super::{Visit, part};
 use crate::Api;
+use crate::api::known;
 
 /// Times that are shown.
 const SHOWN: usize = 5;
@@ -33,6 +34,8 @@ pub(crate) struct ScheduleForm {
     zone: Field,
     wrongs: Wrongs,
     preview: Preview,
+    /// The connection that has it; empty where there is none yet.
+    connection: String,
 }
 
 impl HtmlSafe for ScheduleForm {}
@@ -101,7 +104,14 @@ impl ScheduleForm {
             zone,
             wrongs: wrongs.clone(),
             preview: Preview::of(entered, base),
+            connection: String::new(),
         }
+    }
+
+    /// The form of a connection there is: its times go on counting from its first job while somebody types.
+    pub(crate) fn of_connection(mut self, connection: &str) -> Self {
+        connection.clone_into(&mut self.connection);
+        self
     }
 
     /// Names of time zones.
@@ -243,7 +253,14 @@ pub(super) async fn preview(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
     let entered = Entered::new(pairs);
-    match part(api, visit.gzip, move |_| Ok(Preview::of(&entered, None))).await {
+    let make = move |api: &Api| {
+        let base = match entered.get("connection") {
+            "" => None,
+            name => api.engine.ledger()?.base(&known(api, name)?)?,
+        };
+        Ok(Preview::of(&entered, base))
+    };
+    match part(api, visit.gzip, make).await {
         Ok(body) => body.into_response(),
         Err(problem) => problem.into_response(),
     }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::who::Who;
 
@@ -22,14 +22,19 @@ pub(crate) struct Visit {
     pub(crate) theme: Option<&'static str>,
     pub(crate) said: Option<Said>,
     pub(crate) gzip: bool,
-    /// The address with its query.
+    /// The address with its query; of a page that answers a form, the one where that form is.
     pub(crate) address: String,
 }
 
 impl Visit {
     pub(crate) fn of(parts: &Parts) -> Self {
         let headers = &parts.headers;
-        let address = parts.uri.path_and_query().map_or("/", |text| text.as_str()).to_owned();
+        let address = match parts.method {
+            Method::GET | Method::HEAD => {
+                parts.uri.path_and_query().map_or("/", |text| text.as_str()).to_owned()
+            }
+            _ => page_of(parts.uri.path()),
+        };
         Self {
             who: parts.extensions.get::<Who>().cloned(),
             theme: cookie(headers, THEME).and_then(|text| theme(&text)),
@@ -46,6 +51,23 @@ impl<S: Sync> FromRequestParts<S> for Visit {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self::of(parts))
     }
+}
+
+/// The page whose form is sent to an address: nobody can be sent back to what only takes forms.
+fn page_of(path: &str) -> String {
+    let words: Vec<&str> = path.split('/').skip(1).collect();
+    let page: &[&str] = match *words {
+        ["logout" | "theme"] | ["add", _, "discard"] => &[],
+        ["add", id, "finish"] => &["add", id, "tables"],
+        ["connections", _, "tables" | "rejected", _] => &words[..3],
+        ["connections", _, "extractions", _, _] => &words[..4],
+        ["connections", _, "jobs" | "pause" | "stop"] => &words[..2],
+        ["connections", id, _] => &["connections", id, "settings"],
+        ["destinations", _, _] => &words[..2],
+        ["channels" | "keys" | "me" | "notices" | "users", ..] | ["welcome", "user"] => &words[..1],
+        _ => return path.to_owned(),
+    };
+    format!("/{}", page.join("/"))
 }
 
 /// A way to look that there is.
@@ -130,6 +152,28 @@ pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_answers_a_form_is_where_the_form_is() {
+        for (sent, page) in [
+            ("/connections/a/reset", "/connections/a/settings"),
+            ("/connections/a/pause", "/connections/a"),
+            ("/connections/a/tables/save", "/connections/a/tables"),
+            ("/connections/a/rejected/retry", "/connections/a/rejected"),
+            ("/connections/a/extractions/b/stop", "/connections/a/extractions/b"),
+            ("/add/a/finish", "/add/a/tables"),
+            ("/add/a/start", "/add/a/start"),
+            ("/add/a/discard", "/"),
+            ("/destinations/a/save", "/destinations/a"),
+            ("/users/a/change", "/users"),
+            ("/me/password", "/me"),
+            ("/welcome/user", "/welcome"),
+            ("/welcome/destination", "/welcome/destination"),
+            ("/login", "/login"),
+        ] {
+            assert_eq!(page_of(sent), page);
+        }
+    }
 
     #[test]
     fn what_is_said_comes_back_as_it_was() {

@@ -24,6 +24,7 @@ mod notifying;
 mod pages;
 mod pages_extraction;
 mod pages_rejected;
+mod pages_settings;
 mod pages_wizard;
 mod people;
 mod plan;

@@ -184,6 +184,11 @@ fn f101_each_role_sees_and_does_what_it_may_on_every_page() {
             assert_eq!(refused, role < least, "{method} {path} by {}: {answer:?}", ROLES[role]);
             assert!(!answer.text.contains("no such address"), "{method} {path}");
             assert_ne!(answer.status, 500, "{method} {path}: {answer:?}");
+            // Buttons of the frame lead to a page, also from one that answers a form.
+            if let Some((_, back)) = answer.text.split_once("name=\"back\" value=\"") {
+                let back = back.split('"').next().unwrap().replace("&#38;", "&");
+                assert_ne!(person.get(&back).status, 405, "{method} {path} leads back to {back}");
+            }
             if method == "POST" {
                 let headers = [FORM, ("Cookie", person.cookie.as_str())];
                 for body in ["", "csrf=", "csrf=0000"] {
@@ -297,7 +302,7 @@ fn assert_policy(path: &str, page: &Answer) {
     assert!(!html.contains("http://") || !html.contains("src=\"http"), "{path}");
 }
 
-fn wait_for_job(serving: &Serving) {
+pub(crate) fn wait_for_job(serving: &Serving) {
     for _ in 0..300 {
         let jobs = serving.get("/api/v1/connections/there/jobs");
         if !jobs["data"][0]["report"].is_null() {

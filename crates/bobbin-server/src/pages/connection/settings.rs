@@ -15,10 +15,12 @@ use jiff::tz::TimeZone;
 
 use super::tables::written;
 use super::{Head, Tab};
+use crate::api::forecast as counts;
 use crate::api::setup::{CloneWish, clone_of};
 use crate::api::{Answer, asked, known};
 use crate::gate::Watch;
 use crate::pages::field::{Entered, Field, Refused, Wrongs};
+use crate::pages::forecast::{read_start, start_field};
 use crate::pages::schedule::ScheduleForm;
 use crate::pages::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
 use crate::problem::Problem;
@@ -38,15 +40,26 @@ struct SettingsPage {
     key: Option<Field>,
     /// Other connections of the same source.
     shared: Vec<String>,
-    tables: Vec<String>,
-    reset: Vec<Field>,
+    tables: Vec<Table>,
+    /// Rows are replaced rather than overwritten.
+    replaces: bool,
+    reset: Field,
     from: Field,
     until: Field,
     clone: Vec<Field>,
-    keep_selection: bool,
+    /// Whether there is a choice of tables to keep, and whether it is kept.
+    has_selection: bool,
+    keeps_selection: bool,
     delete: Field,
     /// What is wrong with a form as a whole, and with which.
     wrong: Option<(String, String)>,
+}
+
+/// A table that is replicated, with the forms in which it is chosen.
+struct Table {
+    name: String,
+    read_again: bool,
+    reset: bool,
 }
 
 /// A form of the page as it was sent, to be shown again.
@@ -63,6 +76,24 @@ fn source_of(api: &Api, head: &Head) -> Answer<Part> {
     source.ok_or_else(|| Problem::not_found("source"))
 }
 
+/// The start date that a source is set to; empty where it has none.
+fn start_of(source: &Part) -> &str {
+    source.settings.get("start_date").and_then(|date| date.as_str()).unwrap_or("")
+}
+
+/// The destinations that there are, with what they are called.
+fn destinations(api: &Api) -> Vec<(String, String)> {
+    let all = api.program.parts(Thing::Destination).into_iter();
+    all.map(|part| {
+        let called = part.labels.get("display_name").unwrap_or(&part.name).clone();
+        (part.name, called)
+    })
+    .collect()
+}
+
+/// What is sent where a clone keeps the choice of tables.
+const KEEPS: (&str, &str) = ("keep_selection", "yes");
+
 fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPage> {
     let ledger = api.engine.ledger()?;
     let head = Head::of(api, &*ledger, name, Tab::Settings)?;
@@ -76,17 +107,27 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
         if again.form == form { again.entered.get(field).to_owned() } else { known.to_owned() }
     };
     let called = head.described.display_name.clone();
-    let start = source.settings.get("start_date").and_then(|date| date.as_str());
-    let start = start.map(|date| date.chars().take(10).collect::<String>());
+    let start = start_of(&source);
     let others = api.program.connections().into_iter();
     let shared = others.filter(|(id, other)| *id != head.id && other.source_name == source.name);
     let catalog = ledger.catalog(&head.id)?.map(|(found, _)| found.catalog);
     let selection = api.program.selection(&head.id).unwrap_or_default();
     let streams = catalog.iter().flat_map(|catalog| &catalog.streams);
-    let tables = streams.filter(|stream| selection.contains(&stream.name));
+    let is_entered = |form: &str, pair: (&str, &str)| {
+        again.form == form && again.entered.pairs().any(|entered| entered == pair)
+    };
+    let tables = streams.filter(|stream| selection.contains(&stream.name)).map(|stream| {
+        let pair = ("table", stream.name.as_str());
+        Table {
+            name: stream.name.to_string(),
+            read_again: is_entered("backfill", pair),
+            reset: is_entered("reset", pair),
+        }
+    });
+    let base = ledger.base(&head.id)?;
     let schedule = match again.form {
-        "schedule" => ScheduleForm::entered(&again.entered, &again.wrongs, ledger.base(&head.id)?),
-        _ => ScheduleForm::of(body.get("schedule"), ledger.base(&head.id)?),
+        "schedule" => ScheduleForm::entered(&again.entered, &again.wrongs, base),
+        _ => ScheduleForm::of(body.get("schedule"), base),
     };
     let confirm = |form: &'static str| {
         Field::text(form, &format!("To confirm, enter {called}"), value(form, form, ""))
@@ -99,23 +140,17 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
             .kind("date")
             .wrong(of("backfill"))
     };
+    let destination = value("clone", "clone_destination", &head.described.destination_name);
     Ok(SettingsPage {
         may_change,
         may_change_source: source.managed_by == Managed::Api && frame.may_govern(),
         name: Field::text("display_name", "Name", value("rename", "display_name", &called))
             .needed()
             .wrong(of("rename")),
-        schedule,
+        schedule: schedule.of_connection(head.id.as_str()),
         start: (source.kind == "kustomer").then(|| {
-            Field::text(
-                "start_date",
-                "Records changed since",
-                value("start", "start_date", &start.unwrap_or_default()),
-            )
-            .needed()
-            .kind("date")
-            .help("The first instant of this day in UTC.")
-            .wrong(of("start"))
+            let entered = if again.form == "start" { again.entered.get("start_date") } else { "" };
+            start_field(Some(start), entered, of("start"))
         }),
         key: (source.kind == "kustomer").then(|| {
             Field::text("api_token", "API key", "")
@@ -125,8 +160,9 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
                 .wrong(of("key"))
         }),
         shared: shared.map(|(_, other)| other.display_name).collect(),
-        tables: tables.map(|stream| stream.name.to_string()).collect(),
-        reset: vec![confirm("reset")],
+        tables: tables.collect(),
+        replaces: is_entered("reset", ("mode", "replace")),
+        reset: confirm("reset"),
         from: date("from", "Changed since"),
         until: date("until", "And before"),
         clone: vec![
@@ -136,8 +172,13 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
             Field::text("clone_schema", "Schema", value("clone", "clone_schema", ""))
                 .help("Made of the name, if it is left empty.")
                 .wrong(of("clone")),
+            Field::text("clone_destination", "Destination", destination)
+                .needed()
+                .choice(destinations(api))
+                .wrong(of("clone")),
         ],
-        keep_selection: head.described.configured,
+        has_selection: head.described.configured,
+        keeps_selection: again.form != "clone" || is_entered("clone", KEEPS),
         delete: confirm("delete"),
         wrong: again
             .wrongs
@@ -149,6 +190,7 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
                 "until",
                 "clone_name",
                 "clone_schema",
+                "clone_destination",
                 "reset",
                 "delete",
                 "every",
@@ -255,14 +297,19 @@ pub(in crate::pages) async fn start(
     pairs: Pairs,
 ) -> Response {
     done(api, visit, (name, "start"), pairs, |api, name, entered| {
-        let day = entered.get("start_date").parse::<Date>();
-        let day = day.map_err(|_| Wrongs::of("start_date", "This is no date."))?;
-        let mut body = source(api, name)?.written();
-        body.insert("start_date".to_owned(), format!("{day}T00:00:00Z").into());
-        let of = source(api, name)?.name;
-        change(api, Thing::Source, &of, body)
+        let start = read_start(entered.get("start_date"))?;
+        let source = source(api, name)?;
+        let before = counts::start(start_of(&source)).ok();
+        let mut body = source.written();
+        body.insert("start_date".to_owned(), start.to_string().into());
+        change(api, Thing::Source, &source.name, body)
             .map_err(|error| Refused::by(&error, &[("start_date", "start_date")]))?;
-        let said = format!("Records changed since {day} are replicated, from the next job on.");
+        let day = TimeZone::UTC.to_datetime(start).date();
+        let said = if before.is_some_and(|before| before <= start) {
+            format!("Nothing is removed: {day} counts for what is read from the start.")
+        } else {
+            format!("The next job reads what was changed since {day}.")
+        };
         Ok((own(name), said))
     })
     .await
@@ -382,11 +429,13 @@ pub(in crate::pages) async fn clone(
         let called = entered.get("clone_name");
         names::free(api, called, None).map_err(|why| Wrongs::of("clone_name", why))?;
         let schema = Some(entered.get("clone_schema")).filter(|schema| !schema.is_empty());
+        let destination =
+            Some(entered.get("clone_destination")).filter(|destination| !destination.is_empty());
         let wish = CloneWish {
             display_name: called.to_owned(),
             schema: schema.map(str::to_owned),
-            destination: None,
-            keep_selection: entered.get("keep_selection") == "yes",
+            destination: destination.map(str::to_owned),
+            keep_selection: entered.pairs().any(|pair| pair == KEEPS),
         };
         let made = clone_of(api, name, wish).map_err(|problem| match problem.status() {
             StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT => {
