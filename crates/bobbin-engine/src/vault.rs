@@ -135,9 +135,8 @@ fn missing(path: &Path, error: std::io::Error) -> Error {
 fn sealed_push(home: &Path) -> Option<PathBuf> {
     let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten();
     let inboxes = entries(&home.join("inbox")).map(|inbox| inbox.path().join("requests"));
-    let mut files = inboxes.flat_map(|requests| {
-        entries(&requests).map(|file| file.path()).collect::<Vec<_>>()
-    });
+    let mut files =
+        inboxes.flat_map(|requests| entries(&requests).map(|file| file.path()).collect::<Vec<_>>());
     files.find(|file| {
         let mut head = [0; MAGIC.len()];
         File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *MAGIC

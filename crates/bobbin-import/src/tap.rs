@@ -5,13 +5,13 @@ mod send;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use bobbin_core::{Error, Result};
 use bobbin_core::id::StreamName;
 use bobbin_core::report::{Event, Level};
 use bobbin_core::state::State;
 use bobbin_core::tap::{
     Check, Completeness, Context, Discovery, Output, StreamOutcome, SyncRequest, Tap,
 };
+use bobbin_core::{Error, Result};
 use bobbin_engine::{sealed, vault};
 use jiff::Timestamp;
 

@@ -244,9 +244,8 @@ fn f104_the_tables_in_postgres_are_looked_into() {
     assert!(columns.any(|column| column["name"] == "_sdc_sequence" && column["type"] == "bigint"));
     assert!(tables.iter().all(|table| !table["name"].as_str().unwrap().starts_with("_bobbin")));
     let relations = held["relations"].as_array().unwrap();
-    let has = |from: &str, to: &str| {
-        relations.iter().any(|one| one["from"] == from && one["to"] == to)
-    };
+    let has =
+        |from: &str, to: &str| relations.iter().any(|one| one["from"] == from && one["to"] == to);
     assert!(has("messages", "customers") && has("messages", "conversations"), "{relations:?}");
     let tags = serving.get("/api/v1/connections/kustomer/data/tags?limit=2");
     assert_eq!((tags["rows"].as_array().unwrap().len(), &tags["more"]), (2, &true.into()));

@@ -359,7 +359,7 @@ fn f63_f65_a_connection_is_watched_and_run_by_its_pages() {
     let first = visitor.see("/").text;
     assert!(first.contains("/connections/there") && first.contains("Complete"), "{first}");
     let summary = visitor.see("/connections/there").text;
-    for words in ["Complete: everything Kustomer had", "rows today", "Next job", "days-data"] {
+    for words in ["Complete: everything the source had", "rows today", "Next job", "days-data"] {
         assert!(summary.contains(words), "{words}: {summary}");
     }
     let extractions = visitor.see("/connections/there/extractions").text;
