@@ -88,6 +88,7 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/channels/{channel}/remove", post(settings::channels::remove))
         .route("/connections/{connection}", get(connection::summary::summary))
         .route("/connections/{connection}/backfill", post(connection::settings::backfill))
+        .route("/connections/{connection}/checked", get(connection::settings::checked))
         .route("/connections/{connection}/clone", post(connection::settings::clone))
         .route("/connections/{connection}/data", get(connection::data::tables))
         .route("/connections/{connection}/data/{table}", get(connection::data::rows))

@@ -26,6 +26,9 @@ struct StartPage {
     id: String,
     field: Field,
     wrong: Option<String>,
+    /// Other connections of the source.
+    shared: Vec<String>,
+    is_of_file: bool,
     /// As it was asked for without a script.
     told: Option<ForecastPart>,
 }
@@ -52,6 +55,8 @@ fn page(
         frame: frame.titled("How far back?"),
         steps: draft.steps("start"),
         id: draft.id.to_string(),
+        is_of_file: draft.is_of_file(),
+        shared: draft.shared,
         wrong: wrongs.beside(&["start_date"]),
         field,
         told,
@@ -124,6 +129,9 @@ pub(in crate::pages) async fn set_start(
 
 fn keep(api: &Api, name: &str, date: &str) -> Result<String, Refused> {
     let draft = Draft::of(api, name)?;
+    if draft.is_of_file() {
+        return Ok(draft.address("schedule"));
+    }
     let start = read_start(date).map_err(Refused::Wrong)?;
     let mut settings = draft.source.written();
     settings.insert("start_date".to_owned(), start.to_string().into());

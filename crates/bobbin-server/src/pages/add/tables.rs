@@ -7,6 +7,7 @@ use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use bobbin_core::id::ConnectionId;
 use bobbin_core::tap::Discovery;
 
 use super::Draft;
@@ -26,6 +27,8 @@ struct TablesPage {
     id: String,
     wrong: Option<String>,
     tables: Tables,
+    /// Whether its first job waits until somebody resumes it.
+    paused: bool,
 }
 
 fn found(api: &Api, draft: &Draft) -> Answer<Discovery> {
@@ -34,6 +37,10 @@ fn found(api: &Api, draft: &Draft) -> Answer<Discovery> {
         let detail = "the key was not tried yet, or in vain: go back to the check";
         Problem::new(StatusCode::CONFLICT, detail)
     })
+}
+
+fn is_paused(api: &Api, id: &ConnectionId) -> Answer<bool> {
+    Ok(api.control.look()?.iter().any(|seen| seen.connection == *id && seen.paused))
 }
 
 fn page(
@@ -50,6 +57,7 @@ fn page(
         steps: draft.steps("tables"),
         id: draft.id.to_string(),
         wrong: wrongs.beside(&[]),
+        paused: is_paused(api, &draft.id)?,
         tables: Tables::of(&found, &draft.body, None, entered),
     })
 }
@@ -65,7 +73,7 @@ pub(in crate::pages) async fn tables(
     .await
 }
 
-/// Completes the setup: the first job begins at once.
+/// Completes the setup: the first job begins at once, unless it is paused.
 pub(in crate::pages) async fn finish(
     State(api): State<Arc<Api>>,
     visit: Visit,
@@ -79,8 +87,12 @@ pub(in crate::pages) async fn finish(
         let (of, given) = (name.clone(), entered.clone());
         let done = asked(Arc::clone(&api), move |api| Ok(keep(api, &of, &given)));
         match done.await.unwrap_or_else(|problem| Err(problem.into())) {
-            Ok(()) => {
-                let said = Said::good("It is set up. The first job has begun.");
+            Ok(paused) => {
+                let said = Said::good(if paused {
+                    "It is set up, and paused: its first job begins once it is resumed."
+                } else {
+                    "It is set up. The first job has begun."
+                });
                 return gone_to(&format!("/connections/{name}"), Some(&said));
             }
             Err(Refused::Else(problem)) => return problem.into_response(),
@@ -91,10 +103,12 @@ pub(in crate::pages) async fn finish(
     shown_as(status, api, visit, Place::Connections, make).await
 }
 
-fn keep(api: &Api, name: &str, entered: &Entered) -> Result<(), Refused> {
+/// Keeps the choice; tells whether the connection is paused.
+fn keep(api: &Api, name: &str, entered: &Entered) -> Result<bool, Refused> {
     let draft = Draft::of(api, name)?;
     let found = found(api, &draft)?;
     let mut body = draft.body.clone();
     selection::write(&mut body, &found, entered).map_err(Refused::Wrong)?;
-    api.program.change(&[draft.put_connection(body)]).map_err(|error| Refused::by(&error, &[]))
+    api.program.change(&[draft.put_connection(body)]).map_err(|error| Refused::by(&error, &[]))?;
+    Ok(is_paused(api, &draft.id)?)
 }
