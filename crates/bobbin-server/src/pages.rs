@@ -79,6 +79,7 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/add/{connection}/key", get(add::key).post(add::set_key))
         .route("/add/{connection}/schedule", get(add::timing).post(add::set_timing))
         .route("/add/{connection}/start", get(add::start).post(add::set_start))
+        .route("/add/{connection}/start/forecast", get(add::start_forecast))
         .route("/add/{connection}/tables", get(add::tables))
         .route("/assets/{name}", get(assets::asset))
         .route("/audit", get(settings::audit::list))
@@ -284,8 +285,8 @@ struct ProblemPage {
     advice: &'static str,
 }
 
-/// An error as a page.
-pub(crate) fn problem(problem: &Problem, visit: Visit) -> Response {
+/// An error as a page; of a request that changes something it is told what becomes of that.
+pub(crate) fn problem(problem: &Problem, visit: Visit, changing: bool) -> Response {
     let status = problem.status();
     let (heading, advice) = match status {
         StatusCode::FORBIDDEN => ("You may not do that", "Ask an administrator of this bobbin."),
@@ -293,6 +294,10 @@ pub(crate) fn problem(problem: &Problem, visit: Visit) -> Response {
         StatusCode::CONFLICT => {
             ("That cannot be done now", "Go back, look again, and try once more.")
         }
+        StatusCode::GATEWAY_TIMEOUT if changing => (
+            "It takes longer than a page can wait",
+            "What you asked for goes on. Look whether it is done before you ask for it again.",
+        ),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             ("bobbin cannot answer just now", "Nothing was lost. Try again in a moment.")
         }

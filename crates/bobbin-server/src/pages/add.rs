@@ -17,17 +17,17 @@ use bobbin_engine::ledger::{Checked, Side, Thing};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::destinations::CheckedPart;
 use super::field::{self, Entered, Field, Refused, Wrongs, plain};
 use super::show::{Ago, State as Shown, Told};
 use super::steps::Step;
-use super::destinations::CheckedPart;
 use super::{Frame, Place, Said, Visit, destinations, gone_to, part, shown, shown_as};
 use crate::api::{Answer, asked, known, setup};
 use crate::names;
 use crate::problem::Problem;
 use crate::{Api, Described, Edit, Managed, Part};
 
-pub(super) use start::{forecast, set_start, start};
+pub(super) use start::{forecast, set_start, start, start_forecast};
 pub(super) use tables::{finish, tables};
 pub(super) use timing::{set_timing, timing};
 

@@ -196,7 +196,10 @@ fn f105_the_wizard_keeps_what_was_entered_and_ends_with_a_run() {
     let held = sim.oracle().summary("message", fake_kustomer::Bounds::all()).unwrap().count;
     let forecast = browser.get("/add/acme/forecast?start_date=2015-01-01");
     forecast.says(200, &["messages", &format!("value=\"{held}\"")]);
-    let shown = browser.get("/add/acme/start?forecast=yes&start_date=2015-01-01");
+    let asks = [("start_date", "2015-01-01"), ("act", "forecast")];
+    let shown = "/add/acme/start/forecast?start_date=2015-01-01";
+    browser.post("/add/acme/start", &asks).leads_to(shown);
+    let shown = browser.get(shown);
     shown.says(200, &["What the first run will read", &format!("value=\"{held}\"")]);
     browser.get("/add/acme/forecast?start_date=soon").says(200, &["It cannot be told now"]);
     let start = |date: &'static str| browser.post("/add/acme/start", &[("start_date", date)]);
