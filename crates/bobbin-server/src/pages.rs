@@ -315,3 +315,30 @@ pub(crate) fn problem(problem: &Problem, visit: Visit, changing: bool) -> Respon
         Err(problem) => problem.into_response(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_ask_again_for_what_goes_on() {
+        let text = |changing| {
+            let visit = Visit {
+                who: None,
+                theme: None,
+                said: None,
+                gzip: false,
+                address: "/connections/a/reset".to_owned(),
+            };
+            let late = Problem::new(StatusCode::GATEWAY_TIMEOUT, "the answer took too long");
+            let body = problem(&late, visit, changing).into_body();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let body = runtime.block_on(axum::body::to_bytes(body, 1 << 20)).unwrap();
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        assert!(text(false).contains("Nothing was lost. Try again in a moment."));
+        assert!(text(true).contains("What you asked for goes on."));
+        assert!(!text(true).contains("Try again"));
+    }
+}
