@@ -7,7 +7,6 @@ use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use bobbin_core::id::ConnectionId;
 use bobbin_core::tap::Discovery;
 
 use super::Draft;
@@ -39,8 +38,10 @@ fn found(api: &Api, draft: &Draft) -> Answer<Discovery> {
     })
 }
 
-fn is_paused(api: &Api, id: &ConnectionId) -> Answer<bool> {
-    Ok(api.control.look()?.iter().any(|seen| seen.connection == *id && seen.paused))
+/// Whether somebody paused it. The service has whatever has no tables yet stand still, too.
+fn is_paused(api: &Api, draft: &Draft) -> Answer<bool> {
+    let own = draft.body.get("schedule").and_then(|schedule| schedule.get("paused"));
+    Ok(own == Some(&true.into()) || api.engine.ledger()?.is_paused(&draft.id)?)
 }
 
 fn page(
@@ -57,7 +58,7 @@ fn page(
         steps: draft.steps("tables"),
         id: draft.id.to_string(),
         wrong: wrongs.beside(&[]),
-        paused: is_paused(api, &draft.id)?,
+        paused: is_paused(api, &draft)?,
         tables: Tables::of(&found, &draft.body, None, entered),
     })
 }
@@ -110,5 +111,5 @@ fn keep(api: &Api, name: &str, entered: &Entered) -> Result<bool, Refused> {
     let mut body = draft.body.clone();
     selection::write(&mut body, &found, entered).map_err(Refused::Wrong)?;
     api.program.change(&[draft.put_connection(body)]).map_err(|error| Refused::by(&error, &[]))?;
-    Ok(is_paused(api, &draft.id)?)
+    Ok(is_paused(api, &draft)?)
 }
