@@ -69,6 +69,22 @@ await test(async (place, browser) => {
   await page.keyboard.press("n");
   await page.waitForURL(/\/notices$/);
 
+  // A part that is sent anew takes neither the focus nor what was opened from whoever reads it.
+  const kept = await page.evaluate(() => {
+    const part = document.createElement("div");
+    const text = (n) => `<a href="/a">a</a><a href="/b">${n} b</a><details><summary>Warnings (${n})</summary>x</details>`;
+    const tell = (name) => part.dispatchEvent(new CustomEvent(name, { bubbles: true }));
+    document.querySelector("main").append(part);
+    part.innerHTML = text(1);
+    part.querySelector("[href='/b']").focus();
+    part.querySelector("details").open = true;
+    tell("htmx:sseBeforeMessage");
+    part.innerHTML = text(2);
+    tell("htmx:sseMessage");
+    return [document.activeElement.getAttribute("href"), document.activeElement.textContent, part.querySelector("details").open];
+  });
+  assert.deepEqual(kept, ["/b", "2 b", true]);
+
   // Two at once: what one pauses the other sees, and what the other may not do is not offered.
   const other = await browser.page();
   await logIn(other, place, "otto", password);

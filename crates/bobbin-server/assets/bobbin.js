@@ -136,6 +136,26 @@
     for (const button of document.querySelectorAll("form[method=post] button[disabled]:not([data-off])")) button.disabled = false;
   });
 
+  // Whoever reads a part that is sent anew keeps the focus, and what they opened or closed.
+  let kept = null;
+  const able = (root) => [...root.querySelectorAll("a[href], summary, button, input, select, [tabindex]")];
+  const sign = (element) => `${element.tagName} ${element.getAttribute("href") ?? element.textContent.replace(/\d+/g, "")}`;
+  const folds = (root) => [...root.querySelectorAll("details")].map((fold) => [sign(fold.querySelector("summary") ?? fold), fold]);
+  document.body.addEventListener("htmx:sseBeforeMessage", (event) => {
+    const root = event.target;
+    const here = root.contains(document.activeElement) ? document.activeElement : null;
+    kept = { root, here: here && sign(here), at: able(root).indexOf(here), open: new Map(folds(root).map(([name, fold]) => [name, fold.open])) };
+  });
+  document.body.addEventListener("htmx:sseMessage", (event) => {
+    const last = kept;
+    kept = null;
+    if (last?.root !== event.target) return;
+    for (const [name, fold] of folds(last.root)) fold.open = last.open.get(name) ?? fold.open;
+    if (last.at < 0) return;
+    const now = able(last.root);
+    (now.find((element) => sign(element) === last.here) ?? now[last.at])?.focus({ preventScroll: true });
+  });
+
   enhance(document);
   document.body.addEventListener("htmx:afterSettle", (event) => enhance(event.target));
   document.body.addEventListener("htmx:sseMessage", (event) => enhance(event.target));

@@ -14,6 +14,8 @@
       this.total = Number(root.querySelector("[data-lines] data").value);
       this.lines = new Map();
       this.asked = new Map();
+      // Pages that were asked for and did not come: not again before the next scroll.
+      this.vain = new Set();
       this.follows = false;
       this.own = -1;
       this.here = Number(/^#L(\d+)$/.exec(location.hash)?.[1] ?? 0);
@@ -60,6 +62,7 @@
 
     /** Goes where a line is the first that is seen; lines are counted from 0 here. */
     go(top) {
+      this.vain.clear();
       this.top = Math.min(Math.max(0, top), this.last);
       this.follows = this.top >= this.last - 1;
       this.draw();
@@ -76,6 +79,7 @@
       // Only sidewards, or by ourselves.
       if (Math.abs(place - this.own) < 1) return;
       this.own = place;
+      this.vain.clear();
       const most = Math.max(1, this.height - this.list.clientHeight);
       this.top = this.scaled ? (place / most) * this.last : place / this.row;
       this.top = Math.min(Math.max(0, this.top), this.last);
@@ -122,7 +126,8 @@
           row.className = "faint";
           row.append(document.createElement("a"), document.createElement("span"));
           row.firstChild.textContent = number;
-          missing.add(Math.floor((number - 1) / PAGE));
+          const page = Math.floor((number - 1) / PAGE);
+          if (!this.vain.has(page)) missing.add(page);
         }
         row.classList.toggle("here", number === this.here);
         rows.push(row);
@@ -148,13 +153,19 @@
       this.asked.set(page, true);
       try {
         const answer = await fetch(`${this.root.dataset.log}?line=${page * PAGE + 1}&most=${PAGE}`, { credentials: "same-origin" });
-        if (!answer.ok) throw new Error(answer.statusText);
+        // To the login, once the session is over.
+        if (!answer.ok || answer.redirected) throw new Error(answer.statusText);
         const found = new DOMParser().parseFromString(await answer.text(), "text/html");
         for (const row of found.querySelectorAll(".log-lines li")) this.keep(document.adoptNode(row));
+        const last = Math.min(this.total, (page + 1) * PAGE);
+        for (let number = page * PAGE + 1; number <= last; number += 1) {
+          if (!this.lines.has(number)) this.vain.add(page);
+        }
         this.forget();
         this.draw();
       } catch {
         // It is asked for again when somebody scrolls.
+        this.vain.add(page);
       }
       this.asked.delete(page);
     }

@@ -119,6 +119,7 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     let long = path.starts_with(import::ROOT) || LONG.iter().any(|end| path.ends_with(end));
     let limit = if long { LONG_LIMIT } else { LIMIT };
     let (parts, body) = request.into_parts();
+    let changing = !is_look(&parts.method);
     let mut visit = Visit::of(&parts);
     let request = Request::from_parts(parts, body);
     let answer = gate.answer(&path, request, next, &mut visit.who);
@@ -128,7 +129,7 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "the answer took too long").into_response()
         }
     };
-    let mut response = in_form(response, &path, visit).await;
+    let mut response = in_form(response, &path, visit, changing).await;
     // A browser keeps nothing, takes nothing for what it is not, and gives nothing to other pages.
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
@@ -142,7 +143,7 @@ pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
 }
 
 /// An error in the form of the interface that was asked, whoever gave it.
-async fn in_form(response: Response, path: &str, visit: Visit) -> Response {
+async fn in_form(response: Response, path: &str, visit: Visit, changing: bool) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
@@ -150,7 +151,7 @@ async fn in_form(response: Response, path: &str, visit: Visit) -> Response {
     let formed = |problem: Problem| match path {
         path if connect::ROOTS.iter().any(|root| path.starts_with(root)) => problem.for_stitch(),
         path if path.starts_with(import::ROOT) => problem.for_import(),
-        path if pages::is_page(path) => pages::problem(&problem, visit),
+        path if pages::is_page(path) => pages::problem(&problem, visit, changing),
         _ => problem.into_response(),
     };
     if let Some(problem) = response.extensions().get::<Problem>() {

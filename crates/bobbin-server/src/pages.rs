@@ -79,6 +79,7 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/add/{connection}/key", get(add::key).post(add::set_key))
         .route("/add/{connection}/schedule", get(add::timing).post(add::set_timing))
         .route("/add/{connection}/start", get(add::start).post(add::set_start))
+        .route("/add/{connection}/start/forecast", get(add::start_forecast))
         .route("/add/{connection}/tables", get(add::tables))
         .route("/assets/{name}", get(assets::asset))
         .route("/audit", get(settings::audit::list))
@@ -88,6 +89,7 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/channels/{channel}/remove", post(settings::channels::remove))
         .route("/connections/{connection}", get(connection::summary::summary))
         .route("/connections/{connection}/backfill", post(connection::settings::backfill))
+        .route("/connections/{connection}/checked", get(connection::settings::checked))
         .route("/connections/{connection}/clone", post(connection::settings::clone))
         .route("/connections/{connection}/data", get(connection::data::tables))
         .route("/connections/{connection}/data/{table}", get(connection::data::rows))
@@ -283,8 +285,8 @@ struct ProblemPage {
     advice: &'static str,
 }
 
-/// An error as a page.
-pub(crate) fn problem(problem: &Problem, visit: Visit) -> Response {
+/// An error as a page; of a request that changes something it is told what becomes of that.
+pub(crate) fn problem(problem: &Problem, visit: Visit, changing: bool) -> Response {
     let status = problem.status();
     let (heading, advice) = match status {
         StatusCode::FORBIDDEN => ("You may not do that", "Ask an administrator of this bobbin."),
@@ -292,6 +294,10 @@ pub(crate) fn problem(problem: &Problem, visit: Visit) -> Response {
         StatusCode::CONFLICT => {
             ("That cannot be done now", "Go back, look again, and try once more.")
         }
+        StatusCode::GATEWAY_TIMEOUT if changing => (
+            "It takes longer than a page can wait",
+            "What you asked for goes on. Look whether it is done before you ask for it again.",
+        ),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             ("bobbin cannot answer just now", "Nothing was lost. Try again in a moment.")
         }
@@ -307,5 +313,32 @@ pub(crate) fn problem(problem: &Problem, visit: Visit) -> Response {
     match rendered(&page, gzip) {
         Ok(body) => (status, body).into_response(),
         Err(problem) => problem.into_response(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_ask_again_for_what_goes_on() {
+        let text = |changing| {
+            let visit = Visit {
+                who: None,
+                theme: None,
+                said: None,
+                gzip: false,
+                address: "/connections/a/reset".to_owned(),
+            };
+            let late = Problem::new(StatusCode::GATEWAY_TIMEOUT, "the answer took too long");
+            let body = problem(&late, visit, changing).into_body();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let body = runtime.block_on(axum::body::to_bytes(body, 1 << 20)).unwrap();
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        assert!(text(false).contains("Nothing was lost. Try again in a moment."));
+        assert!(text(true).contains("What you asked for goes on."));
+        assert!(!text(true).contains("Try again"));
     }
 }

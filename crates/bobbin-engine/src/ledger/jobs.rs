@@ -122,6 +122,10 @@ pub trait Jobs {
     /// The latest job of a connection, without its report.
     fn latest(&self, connection: &ConnectionId) -> Result<Option<JobHead>>;
 
+    /// The latest ended job of a connection that was to make it complete, so no backfill; also one whose
+    /// process died.
+    fn last_whole(&self, connection: &ConnectionId) -> Result<Option<JobHead>>;
+
     /// The latest job of a connection that has ended in order.
     fn last_ended(&self, connection: &ConnectionId) -> Result<Option<JobRow>>;
 
@@ -218,38 +222,12 @@ impl Jobs for SqliteLedger {
     }
 
     fn latest(&self, connection: &ConnectionId) -> Result<Option<JobHead>> {
-        let failed = |error| self.error("cannot read the jobs", error);
-        let mut statement = self
-            .sqlite
-            .prepare_cached(
-                "SELECT id, started, ended, outcome, trigger FROM jobs
-                 WHERE connection = ?1 ORDER BY id DESC LIMIT 1",
-            )
-            .map_err(failed)?;
-        let mut rows = statement.query(params![connection.as_str()]).map_err(failed)?;
-        let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
-        let (id, started): (String, String) =
-            (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
-        let (ended, outcome): (Option<String>, Option<String>) =
-            (row.get(2).map_err(failed)?, row.get(3).map_err(failed)?);
-        let trigger: String = row.get(4).map_err(failed)?;
-        let outcomes =
-            [Outcome::Complete, Outcome::Incomplete, Outcome::Interrupted, Outcome::Failed];
-        let status = match outcome {
-            None => "running",
-            Some(word) => outcomes
-                .into_iter()
-                .map(Outcome::word)
-                .find(|known| *known == word)
-                .unwrap_or("abrupt"),
-        };
-        Ok(Some(JobHead {
-            id: id.into(),
-            started: slots::instant(&started)?,
-            ended: ended.as_deref().map(slots::instant).transpose()?,
-            status,
-            is_backfill: trigger == BACKFILL,
-        }))
+        self.job_head("", params![connection.as_str()])
+    }
+
+    fn last_whole(&self, connection: &ConnectionId) -> Result<Option<JobHead>> {
+        let which = "AND ended IS NOT NULL AND trigger <> ?2";
+        self.job_head(which, params![connection.as_str(), BACKFILL])
     }
 
     fn last_ended(&self, connection: &ConnectionId) -> Result<Option<JobRow>> {
@@ -277,6 +255,46 @@ impl Jobs for SqliteLedger {
 }
 
 impl SqliteLedger {
+    /// The latest of some jobs.
+    fn job_head(
+        &self,
+        which: &str,
+        parameters: &[&dyn rusqlite::ToSql],
+    ) -> Result<Option<JobHead>> {
+        let failed = |error| self.error("cannot read the jobs", error);
+        let mut statement = self
+            .sqlite
+            .prepare_cached(&format!(
+                "SELECT id, started, ended, outcome, trigger FROM jobs
+                 WHERE connection = ?1 {which} ORDER BY id DESC LIMIT 1"
+            ))
+            .map_err(failed)?;
+        let mut rows = statement.query(parameters).map_err(failed)?;
+        let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+        let (id, started): (String, String) =
+            (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+        let (ended, outcome): (Option<String>, Option<String>) =
+            (row.get(2).map_err(failed)?, row.get(3).map_err(failed)?);
+        let trigger: String = row.get(4).map_err(failed)?;
+        let outcomes =
+            [Outcome::Complete, Outcome::Incomplete, Outcome::Interrupted, Outcome::Failed];
+        let status = match outcome {
+            None => "running",
+            Some(word) => outcomes
+                .into_iter()
+                .map(Outcome::word)
+                .find(|known| *known == word)
+                .unwrap_or("abrupt"),
+        };
+        Ok(Some(JobHead {
+            id: id.into(),
+            started: slots::instant(&started)?,
+            ended: ended.as_deref().map(slots::instant).transpose()?,
+            status,
+            is_backfill: trigger == BACKFILL,
+        }))
+    }
+
     fn job_rows(&self, which: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<JobRow>> {
         let failed = |error| self.error("cannot read the jobs", error);
         let mut statement = self

@@ -106,6 +106,16 @@ pub trait Slots {
 
     /// The latest slots of a connection, newest first.
     fn slots(&self, connection: &ConnectionId, most: u32) -> Result<Vec<SlotRow>>;
+
+    /// The slots of a connection from an instant on and before another whose jobs did not start, newest
+    /// first.
+    fn idle_slots(
+        &self,
+        connection: &ConnectionId,
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+        most: u32,
+    ) -> Result<Vec<SlotRow>>;
 }
 
 impl Slots for SqliteLedger {
@@ -259,15 +269,35 @@ impl Slots for SqliteLedger {
     }
 
     fn slots(&self, connection: &ConnectionId, most: u32) -> Result<Vec<SlotRow>> {
+        self.slot_rows("ORDER BY slot DESC LIMIT ?2", params![connection.as_str(), most])
+    }
+
+    fn idle_slots(
+        &self,
+        connection: &ConnectionId,
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+        most: u32,
+    ) -> Result<Vec<SlotRow>> {
+        self.slot_rows(
+            "AND outcome <> 'started' AND (?2 IS NULL OR slot >= ?2) AND (?3 IS NULL OR slot < ?3)
+             ORDER BY slot DESC LIMIT ?4",
+            params![connection.as_str(), from.map(text), until.map(text), most],
+        )
+    }
+}
+
+impl SqliteLedger {
+    fn slot_rows(&self, which: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<SlotRow>> {
         let failed = |error| self.error("cannot read the slots", error);
         let mut statement = self
             .sqlite
-            .prepare(
+            .prepare(&format!(
                 "SELECT slot, last, count, outcome, reason, job, decided FROM slots
-                 WHERE connection = ?1 ORDER BY slot DESC LIMIT ?2",
-            )
+                 WHERE connection = ?1 {which}"
+            ))
             .map_err(failed)?;
-        let mut rows = statement.query(params![connection.as_str(), most]).map_err(failed)?;
+        let mut rows = statement.query(parameters).map_err(failed)?;
         let mut slots = Vec::new();
         while let Some(row) = rows.next().map_err(failed)? {
             let at = |column: usize| row.get::<_, String>(column).map_err(failed);

@@ -7,7 +7,7 @@ use bobbin_core::clock::FixedClock;
 use bobbin_engine::ledger::SqliteLedger;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::support::{Memory, Step, engine, run, run_at, try_run};
+use crate::support::{Memory, Step, alter, engine, run, run_at, try_run};
 
 #[test]
 fn reports_and_states_are_kept() {
@@ -66,4 +66,56 @@ fn a_hook_is_told_of_loads_after_all_others_were_forgotten() {
     // Everything is older than is kept.
     assert_eq!(job(30, 20..21), 1);
     assert_eq!(job(60, 21..22), 1);
+}
+
+#[test]
+fn a_backfill_hides_no_job_and_a_dead_process_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&directory);
+    let ledger = engine.ledger().unwrap();
+    let id = "test".into();
+    assert_eq!(ledger.last_whole(&id).unwrap(), None);
+    alter(
+        directory.path(),
+        "INSERT INTO jobs (connection, id, started, ended, outcome, trigger) VALUES
+         ('test', '1', '2026-01-01T00:00:00Z', '2026-01-01T00:01:00Z', 'incomplete', 'schedule'),
+         ('test', '2', '2026-01-02T00:00:00Z', '2026-01-02T00:01:00Z', 'complete', 'backfill')",
+    );
+    let last = || ledger.last_whole(&id).unwrap().map(|job| (job.id.to_string(), job.status));
+    assert_eq!(last(), Some(("1".to_owned(), "incomplete")));
+    assert_eq!(ledger.latest(&id).unwrap().unwrap().id.as_str(), "2");
+    alter(
+        directory.path(),
+        "INSERT INTO jobs (connection, id, started, ended, outcome, trigger) VALUES
+         ('test', '3', '2026-01-03T00:00:00Z', '2026-01-03T00:01:00Z', 'abrupt', 'manual'),
+         ('test', '4', '2026-01-04T00:00:00Z', NULL, NULL, 'manual')",
+    );
+    assert_eq!(last(), Some(("3".to_owned(), "abrupt")));
+}
+
+#[test]
+fn slots_that_came_to_nothing_are_found_however_old_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(&directory);
+    let ledger = engine.ledger().unwrap();
+    let id = "test".into();
+    alter(
+        directory.path(),
+        "INSERT INTO slots (connection, slot, last, count, outcome, decided)
+         WITH RECURSIVE hours (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM hours WHERE n < 2000)
+         SELECT 'test', strftime('%Y-%m-%dT%H:%M:%S', 1767225600 + 3600 * n, 'unixepoch')
+                        || '.000000000Z', '2026-01-01T00:00:00Z', 1,
+                CASE WHEN n % 100 = 7 THEN 'missed' ELSE 'started' END, '2026-01-01T00:00:00Z'
+         FROM hours",
+    );
+    let at = |hour: i64| Some(Timestamp::from_second(1_767_225_600 + 3600 * hour).unwrap());
+    let idle = |from, until, most| {
+        let slots = ledger.idle_slots(&id, from, until, most).unwrap();
+        slots.iter().map(|row| (row.slot.as_second() - 1_767_225_600) / 3600).collect::<Vec<_>>()
+    };
+    assert_eq!(idle(at(7), at(207), 500), [107, 7]);
+    assert_eq!(idle(None, at(8), 500), [7]);
+    assert_eq!(idle(at(1900), None, 500), [1907]);
+    assert_eq!(idle(None, None, 500).len(), 20);
+    assert_eq!(idle(None, None, 3), [1907, 1807, 1707]);
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Connection, Given, asked, given, known};
 use crate::problem::Problem;
-use crate::{Api, CloneOf, Edit, Part, names};
+use crate::{Api, CloneOf, Edit, Managed, Part, names};
 
 pub(super) type Body = Given<Json<Map<String, Value>>, JsonRejection>;
 
@@ -123,6 +123,23 @@ async fn remove(
 ) -> Answer<StatusCode> {
     edit(&api, Edit { thing, name, body: None, new: false }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What other connections of a source are called.
+pub(crate) fn sharers(api: &Api, source: &str, own: &ConnectionId) -> Vec<String> {
+    let others = api.program.connections().into_iter();
+    let sharing = others.filter(|(id, other)| id != own && other.source_name == source);
+    sharing.map(|(_, other)| other.display_name).collect()
+}
+
+/// What removes a connection, and with it its source, unless that is another's, too, or of the file.
+pub(crate) fn removal(api: &Api, connection: &ConnectionId, source: &Part) -> Vec<Edit> {
+    let gone = |thing, name: &str| Edit { thing, name: name.to_owned(), body: None, new: false };
+    let mut edits = vec![gone(Thing::Connection, connection.as_str())];
+    if source.managed_by == Managed::Api && sharers(api, &source.name, connection).is_empty() {
+        edits.push(gone(Thing::Source, &source.name));
+    }
+    edits
 }
 
 /// A connection in the words of the file, made out of a source and a destination there are.

@@ -205,15 +205,7 @@ pub(super) async fn remove(
         let ledger = api.engine.ledger()?;
         let found = Source::find(api, &*ledger, id)?;
         found.written(api)?;
-        let gone =
-            |thing, name: &str| Edit { thing, name: name.to_owned(), body: None, new: false };
-        let mut edits = vec![gone(Thing::Connection, found.connection().as_str())];
-        let mut others = api.program.connections().into_iter();
-        let shared = others
-            .any(|(id, other)| id != *found.connection() && other.source_name == found.part.name);
-        if !shared && !is_of_file(found.part.managed_by) {
-            edits.push(gone(Thing::Source, &found.part.name));
-        }
+        let edits = setup::removal(api, found.connection(), &found.part);
         api.program.change(&edits)?;
         let all = ledger.removed_connections()?;
         let last = all.into_iter().find(|gone| gone.connection == *found.connection());

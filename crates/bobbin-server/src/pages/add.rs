@@ -17,16 +17,17 @@ use bobbin_engine::ledger::{Checked, Side, Thing};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::destinations::CheckedPart;
 use super::field::{self, Entered, Field, Refused, Wrongs, plain};
 use super::show::{Ago, State as Shown, Told};
 use super::steps::Step;
 use super::{Frame, Place, Said, Visit, destinations, gone_to, part, shown, shown_as};
-use crate::api::{Answer, asked, known};
+use crate::api::{Answer, asked, known, setup};
 use crate::names;
 use crate::problem::Problem;
 use crate::{Api, Described, Edit, Managed, Part};
 
-pub(super) use start::{forecast, set_start, start};
+pub(super) use start::{forecast, set_start, start, start_forecast};
 pub(super) use tables::{finish, tables};
 pub(super) use timing::{set_timing, timing};
 
@@ -43,6 +44,8 @@ struct Draft {
     /// In the words of the file.
     body: Map<String, Value>,
     source: Part,
+    /// Other connections of the source.
+    shared: Vec<String>,
     check: Option<Checked>,
 }
 
@@ -63,19 +66,25 @@ impl Draft {
         let source = sources.find(|part| part.name == described.source_name);
         let source = source.ok_or_else(|| Problem::not_found("source"))?;
         let check = api.engine.ledger()?.check(Side::Source, id.as_str())?;
-        Ok(Self { id, described, body, source, check })
+        let shared = setup::sharers(api, &source.name, &id);
+        Ok(Self { id, described, body, source, shared, check })
     }
 
     fn is_readable(&self) -> bool {
         self.check.as_ref().is_some_and(|check| check.status() == "succeeded")
     }
 
+    /// Whether the file has the source, and with it the key and the start.
+    fn is_of_file(&self) -> bool {
+        self.source.managed_by == Managed::File
+    }
+
     fn has_key(&self) -> bool {
-        self.source.secrets.iter().any(|secret| secret == "api_token")
+        self.is_of_file() || self.source.secrets.iter().any(|secret| secret == "api_token")
     }
 
     fn has_start(&self) -> bool {
-        self.source.settings.contains_key("start_date")
+        self.is_of_file() || self.source.settings.contains_key("start_date")
     }
 
     fn has_schedule(&self) -> bool {
@@ -138,8 +147,13 @@ struct KeyPage {
     wrong: Option<String>,
     fields: Vec<Field>,
     places: Vec<Field>,
+    /// Other connections of the source.
+    shared: Vec<String>,
+    is_of_file: bool,
     /// Once there is something that can be given up.
     discard: Option<String>,
+    /// How the only destination was checked, until there are connections.
+    checked: Option<(String, String, CheckedPart)>,
 }
 
 impl KeyPage {
@@ -171,7 +185,10 @@ fn key_page(
     ];
     let secret = Field::text("api_token", "API key", "").needed().kind("password").wrong(wrongs);
     let kept = draft.is_some_and(Draft::has_key);
-    fields.push(Field { kept, ..secret });
+    let is_of_file = draft.is_some_and(Draft::is_of_file);
+    if !is_of_file {
+        fields.push(Field { kept, ..secret });
+    }
     let all = api.program.parts(Thing::Destination);
     if all.len() > 1 {
         let known = draft.map(|draft| draft.described.destination_name.clone());
@@ -185,7 +202,7 @@ fn key_page(
     let of = types.iter().find(|of| of.side == "source" && of.name == KIND);
     let places = of.map(|of| field::fields(of, draft.map(|draft| &draft.source), entered, wrongs));
     let mut places = places.unwrap_or_default();
-    places.retain(|field| PLACES.contains(&field.name.as_str()));
+    places.retain(|field| !is_of_file && PLACES.contains(&field.name.as_str()));
     let names = ["display_name", "schema", "api_token", "destination"];
     let wrong = wrongs.beside(&[&names[..], &PLACES[..]].concat());
     let (action, discard) = match draft {
@@ -199,7 +216,18 @@ fn key_page(
             .map(|name| Step { name, href: None, done: false, here: name == "Key" })
             .collect(),
     };
-    KeyPage { frame: frame.titled("Add Kustomer"), steps, action, wrong, fields, places, discard }
+    KeyPage {
+        frame: frame.titled("Add Kustomer"),
+        steps,
+        action,
+        wrong,
+        fields,
+        places,
+        shared: draft.map(|draft| draft.shared.clone()).unwrap_or_default(),
+        is_of_file,
+        discard,
+        checked: None,
+    }
 }
 
 /// The first step, empty.
@@ -207,7 +235,17 @@ pub(super) async fn begin(State(api): State<Arc<Api>>, visit: Visit) -> Response
     if api.program.parts(Thing::Destination).is_empty() {
         return gone_to("/welcome/destination", None);
     }
-    let page = |api: &Api, frame| Ok(key_page(api, frame, None, None, &Wrongs::default()));
+    let page = |api: &Api, frame| {
+        let mut page = key_page(api, frame, None, None, &Wrongs::default());
+        let destinations = api.program.parts(Thing::Destination);
+        if let [only] = &destinations[..]
+            && api.program.connections().is_empty()
+        {
+            let checked = CheckedPart::of_destination(api, &only.name)?;
+            page.checked = Some((only.name.clone(), destinations::name_of(only), checked));
+        }
+        Ok(page)
+    };
     shown(api, visit, Place::Connections, page).await
 }
 
@@ -264,7 +302,7 @@ async fn kept(api: Arc<Api>, visit: Visit, name: Option<String>, entered: Entere
         Ok(keep(api, draft.as_ref(), &given))
     });
     match kept.await.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok(id) => gone_to(&format!("/add/{id}/check"), None),
+        Ok((id, unbegun)) => gone_to(&format!("/add/{id}/check"), unbegun.as_ref()),
         Err(Refused::Else(problem)) => problem.into_response(),
         Err(Refused::Wrong(wrongs)) => {
             let page = move |api: &Api, frame| {
@@ -276,7 +314,12 @@ async fn kept(api: Arc<Api>, visit: Visit, name: Option<String>, entered: Entere
     }
 }
 
-fn keep(api: &Api, draft: Option<&Draft>, entered: &Entered) -> Result<String, Refused> {
+/// Keeps what was entered, and begins a check; gives the connection, and what is to be said if none began.
+fn keep(
+    api: &Api,
+    draft: Option<&Draft>,
+    entered: &Entered,
+) -> Result<(String, Option<Said>), Refused> {
     let called = entered.get("display_name");
     let own = draft.map(|draft| &draft.id);
     if names::free(api, called, own).is_err() {
@@ -304,6 +347,7 @@ fn keep(api: &Api, draft: Option<&Draft>, entered: &Entered) -> Result<String, R
         }
     }
     let has_key = draft.is_some_and(Draft::has_key);
+    let is_of_file = draft.is_some_and(Draft::is_of_file);
     match entered.get("api_token") {
         "" if has_key => {}
         "" => return Err(Refused::Wrong(Wrongs::of("api_token", "Paste the key here."))),
@@ -330,8 +374,9 @@ fn keep(api: &Api, draft: Option<&Draft>, entered: &Entered) -> Result<String, R
         body.insert(key.to_owned(), value);
     }
     let edits = match draft {
-        Some(draft) => [draft.put_source(settings), draft.put_connection(body)],
-        None => [
+        Some(draft) if is_of_file => vec![draft.put_connection(body)],
+        Some(draft) => vec![draft.put_source(settings), draft.put_connection(body)],
+        None => vec![
             Edit { thing: Thing::Source, name: id.clone(), body: Some(settings), new: true },
             Edit { thing: Thing::Connection, name: id.clone(), body: Some(body), new: true },
         ],
@@ -345,8 +390,12 @@ fn keep(api: &Api, draft: Option<&Draft>, entered: &Entered) -> Result<String, R
         ("destination", "destination"),
     ];
     api.program.change(&edits).map_err(|error| Refused::by(&error, &fields))?;
-    api.program.check(Side::Source, &id)?;
-    Ok(id)
+    let unbegun = destinations::begin_check(api, Side::Source, &id);
+    let unbegun = unbegun.map(|why| Said {
+        tone: "warn",
+        text: format!("It is kept, but its check could not begin: {why} Check again in a moment."),
+    });
+    Ok((id, unbegun))
 }
 
 #[derive(Template)]
@@ -450,15 +499,7 @@ pub(super) async fn check_again(State(api): State<Arc<Api>>, Path(name): Path<St
 pub(super) async fn discard(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Response {
     let done = asked(api, move |api| {
         let draft = Draft::of(api, &name)?;
-        let gone =
-            |thing, name: &str| Edit { thing, name: name.to_owned(), body: None, new: false };
-        let mut edits = vec![gone(Thing::Connection, draft.id.as_str())];
-        let mut others = api.program.connections().into_iter();
-        let is_shared =
-            others.any(|(id, other)| id != draft.id && other.source_name == draft.source.name);
-        if !is_shared && draft.source.managed_by == Managed::Api {
-            edits.push(gone(Thing::Source, &draft.source.name));
-        }
+        let edits = setup::removal(api, &draft.id, &draft.source);
         Ok(api.program.change(&edits)?)
     });
     match done.await {

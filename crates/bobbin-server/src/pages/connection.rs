@@ -60,7 +60,7 @@ impl Head {
         let latest = ledger.latest(&id)?;
         let is_running = seen.running_since.is_some();
         Ok(Self {
-            state: state(&seen, latest.as_ref(), described.configured),
+            state: state(&seen, ledger.last_whole(&id)?.as_ref(), described.configured),
             paused: seen.paused && described.configured,
             is_running,
             running: latest.filter(|job| is_running && job.ended.is_none()).map(|job| job.id),

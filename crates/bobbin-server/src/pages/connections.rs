@@ -89,9 +89,9 @@ fn row(
 ) -> Answer<Row> {
     let id = seen.connection.clone();
     let days = days(ledger, &id, now)?;
-    let latest = ledger.latest(&id)?;
+    let last = ledger.last_whole(&id)?;
     Ok(Row {
-        state: state(seen, latest.as_ref(), described.configured),
+        state: state(seen, last.as_ref(), described.configured),
         paused: seen.paused && described.configured,
         is_running: seen.running_since.is_some(),
         complete: ledger.last_complete(&id)?.map(Ago),
@@ -104,9 +104,9 @@ fn row(
     })
 }
 
-/// What a connection does, or how its last job ended.
-pub(super) fn state(seen: &Seen, latest: Option<&JobHead>, configured: bool) -> Shown {
-    match (seen.running_since, seen.waiting, latest) {
+/// What a connection does, or how its last job ended that was no backfill.
+pub(super) fn state(seen: &Seen, last: Option<&JobHead>, configured: bool) -> Shown {
+    match (seen.running_since, seen.waiting, last) {
         (Some(_), ..) => Shown::new("busy", "Running"),
         (None, true, _) => Shown::new("busy", "Waiting for its turn"),
         _ if !configured => Shown::new("warn", "Not set up"),

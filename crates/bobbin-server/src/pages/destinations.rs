@@ -108,8 +108,27 @@ fn type_of(api: &Api, kind: &str) -> Answer<Type> {
         .ok_or_else(|| Problem::not_found("type of destination"))
 }
 
-/// Makes or changes a destination as entered, and begins its check; gives its name.
-pub(super) fn save(api: &Api, known: Option<&Part>, entered: &Entered) -> Result<String, Refused> {
+/// Begins a check of what was just kept; tells why none began, which harms nothing.
+pub(super) fn begin_check(api: &Api, side: Side, name: &str) -> Option<String> {
+    api.program.check(side, name).err().map(|error| Told::line(&error.report()))
+}
+
+/// What is said after something was kept, with why it is not checked.
+pub(super) fn kept(good: &str, unbegun: Option<String>) -> Said {
+    match unbegun {
+        None => Said::good(good),
+        Some(why) => {
+            Said { tone: "warn", text: format!("{good} Its check could not begin: {why}") }
+        }
+    }
+}
+
+/// Makes or changes a destination as entered, and begins its check; gives its name, and why no check began.
+pub(super) fn save(
+    api: &Api,
+    known: Option<&Part>,
+    entered: &Entered,
+) -> Result<(String, Option<String>), Refused> {
     let kind = known.map_or_else(|| entered.get("type").to_owned(), |part| part.kind.clone());
     let of = type_of(api, &kind)?;
     let mut body = field::settings(&of, entered).map_err(Refused::Wrong)?;
@@ -138,8 +157,8 @@ pub(super) fn save(api: &Api, known: Option<&Part>, entered: &Entered) -> Result
     words.extend([("has no path", "path"), ("the host of", "host"), ("the path of", "path")]);
     words.extend([("has no database", "database"), ("has no user", "user")]);
     api.program.change(&[wish]).map_err(|error| Refused::by(&error, &words))?;
-    api.program.check(Side::Destination, &name)?;
-    Ok(name)
+    let unbegun = begin_check(api, Side::Destination, &name);
+    Ok((name, unbegun))
 }
 
 #[derive(Template)]
@@ -259,7 +278,9 @@ pub(super) async fn make(
     let given = entered.clone();
     let made = asked(Arc::clone(&api), move |api| Ok(save(api, None, &given))).await;
     match made.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok(name) => gone_to(&format!("/destinations/{name}"), Some(&Said::good("It is set up."))),
+        Ok((name, unbegun)) => {
+            gone_to(&format!("/destinations/{name}"), Some(&kept("It is set up.", unbegun)))
+        }
         Err(Refused::Else(problem)) => problem.into_response(),
         Err(Refused::Wrong(wrongs)) => {
             let make = move |api: &Api, frame: Frame| {
@@ -290,7 +311,7 @@ struct OnePage {
 /// How a check goes, asked for again until it is over.
 #[derive(Template)]
 #[template(path = "parts/checked.html")]
-struct CheckedPart {
+pub(crate) struct CheckedPart {
     /// Where it is asked for.
     address: String,
     running: bool,
@@ -302,17 +323,29 @@ struct CheckedPart {
 
 impl askama::filters::HtmlSafe for CheckedPart {}
 
-fn checked_part(api: &Api, name: &str) -> Answer<CheckedPart> {
-    let check = api.engine.ledger()?.check(Side::Destination, name)?;
-    let ended = check.as_ref().and_then(|check| check.ended_at);
-    Ok(CheckedPart {
-        address: format!("/destinations/{name}/checked"),
-        running: check.is_some() && ended.is_none(),
-        state: state(check.as_ref()),
-        ended: ended.map(Ago),
-        lasted: check.as_ref().zip(ended).map(|(check, ended)| between(check.started_at, ended)),
-        error: check.and_then(|check| check.error).map(Told),
-    })
+impl CheckedPart {
+    pub(super) fn of_destination(api: &Api, name: &str) -> Answer<Self> {
+        Self::of(api, Side::Destination, name, format!("/destinations/{name}/checked"))
+    }
+
+    /// Of the source of a connection.
+    pub(super) fn of_source(api: &Api, name: &str) -> Answer<Self> {
+        Self::of(api, Side::Source, name, format!("/connections/{name}/checked"))
+    }
+
+    fn of(api: &Api, side: Side, name: &str, address: String) -> Answer<Self> {
+        let check = api.engine.ledger()?.check(side, name)?;
+        let ended = check.as_ref().and_then(|check| check.ended_at);
+        let begun = check.as_ref().map(|check| check.started_at);
+        Ok(Self {
+            address,
+            running: check.is_some() && ended.is_none(),
+            state: state(check.as_ref()),
+            ended: ended.map(Ago),
+            lasted: begun.zip(ended).map(|(begun, ended)| between(begun, ended)),
+            error: check.and_then(|check| check.error).map(Told),
+        })
+    }
 }
 
 fn find(api: &Api, name: &str) -> Answer<Part> {
@@ -349,7 +382,7 @@ fn page(
     let row = row(api, found)?;
     Ok(OnePage {
         frame: frame.titled(row.called.clone()),
-        checked: checked_part(api, name)?,
+        checked: CheckedPart::of_destination(api, name)?,
         row,
         form,
         settings,
@@ -376,7 +409,7 @@ pub(super) async fn checked(
 ) -> Response {
     let made = part(api, visit.gzip, move |api| {
         find(api, &name)?;
-        checked_part(api, &name)
+        CheckedPart::of_destination(api, &name)
     });
     match made.await {
         Ok(body) => body.into_response(),
@@ -408,8 +441,8 @@ pub(super) async fn change(
         Ok(save(api, Some(&found), &given))
     });
     match made.await.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok(name) => {
-            let said = Said::good("Saved. The next job uses it.");
+        Ok((name, unbegun)) => {
+            let said = kept("Saved. The next job uses it.", unbegun);
             gone_to(&format!("/destinations/{name}"), Some(&said))
         }
         Err(Refused::Else(problem)) => problem.into_response(),

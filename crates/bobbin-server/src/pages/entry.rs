@@ -30,7 +30,8 @@ struct LoginPage {
     by_token: bool,
     name: String,
     wrong: Option<String>,
-    token_file: String,
+    /// Told in full only where nobody else can ask.
+    token_file: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -57,16 +58,20 @@ pub(super) struct Login {
 
 pub(super) async fn login(
     State(api): State<Arc<Api>>,
+    Extension(watch): Extension<Arc<Watch>>,
     Query(next): Query<Next>,
     visit: Visit,
 ) -> Response {
-    let page = move |api: &Api, frame| page(api, frame, next.next, next.by == "token", "", None);
+    let local = watch.is_local;
+    let page =
+        move |api: &Api, frame| page(api, frame, local, next.next, next.by == "token", "", None);
     shown(api, visit, Place::Else, page).await
 }
 
 fn page(
     api: &Api,
     frame: Frame,
+    is_local: bool,
     next: String,
     by_token: bool,
     name: &str,
@@ -74,6 +79,7 @@ fn page(
 ) -> crate::api::Answer<LoginPage> {
     let users = !api.engine.ledger()?.users()?.is_empty();
     let token_file = api.engine.home().join("api-token").display().to_string();
+    let token_file = is_local.then_some(token_file);
     Ok(LoginPage {
         frame: frame.titled("Log in"),
         next,
@@ -110,7 +116,7 @@ pub(super) async fn log_in(
         Err(problem) => {
             let (status, wrong) = (problem.status(), problem.detail().to_owned());
             let make = move |api: &Api, frame| {
-                page(api, frame, login.next, by_token, &login.name, Some(wrong))
+                page(api, frame, watch.is_local, login.next, by_token, &login.name, Some(wrong))
             };
             shown_as(status, api, visit, Place::Else, make).await
         }

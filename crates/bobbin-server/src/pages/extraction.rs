@@ -29,7 +29,7 @@ pub(super) use log::lines;
 
 use coverage::{CoveragePart, Zoom};
 use log::{LinesPart, Wanted};
-use parts::{BudgetPart, HeadPart, TablesPart};
+use parts::{BudgetPart, HeadPart, TablesPart, TroublesPart};
 
 /// How long a page may wait for what of a log was not read yet.
 const PAGE: Duration = Duration::from_millis(25);
@@ -58,6 +58,7 @@ struct ExtractionPage {
     connection: String,
     running: bool,
     head: HeadPart,
+    troubles: TroublesPart,
     budget: BudgetPart,
     tables: TablesPart,
     coverage: CoveragePart,
@@ -127,6 +128,7 @@ pub(super) async fn page(
             frame: frame.titled(format!("Extraction {job} of {name}")),
             running: seen.is_running(),
             head: HeadPart::of(&seen),
+            troubles: TroublesPart::of(&seen),
             budget: BudgetPart::of(&seen.view),
             tables: TablesPart::of(api, &seen)?,
             coverage: CoveragePart::of(&seen),

@@ -8,6 +8,8 @@ pub(super) mod users;
 use bobbin_engine::ledger::Role;
 use serde::Deserialize;
 
+use super::Frame;
+
 /// The pages of the settings.
 pub(crate) struct TabLink {
     pub(crate) href: &'static str,
@@ -15,15 +17,16 @@ pub(crate) struct TabLink {
     pub(crate) here: bool,
 }
 
-/// Links to them, with the one that is shown.
-pub(crate) fn tabs(here: &str) -> Vec<TabLink> {
+/// Links to those that somebody may see, with the one that is shown.
+pub(crate) fn tabs(frame: &Frame, here: &str) -> Vec<TabLink> {
     let all = [
         ("/users", "Users"),
         ("/keys", "API keys"),
         ("/channels", "Notifications"),
         ("/audit", "Audit trail"),
     ];
-    all.map(|(href, name)| TabLink { href, name, here: href == here }).into()
+    let all = all.into_iter().filter(|(href, _)| frame.may_govern() || *href == "/channels");
+    all.map(|(href, name)| TabLink { href, name, here: href == here }).collect()
 }
 
 /// What somebody may do, as a form says it.

@@ -101,6 +101,12 @@ pub(crate) struct Said {
 /// Bytes of what is said; a cookie holds some 4,000, and this may grow threefold.
 const MOST_SAID: usize = 1000;
 
+impl From<String> for Said {
+    fn from(good: String) -> Self {
+        Self::good(good)
+    }
+}
+
 impl Said {
     pub(crate) fn good(text: impl Into<String>) -> Self {
         Self { tone: "good", text: text.into() }

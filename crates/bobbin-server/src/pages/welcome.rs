@@ -215,7 +215,9 @@ pub(super) async fn make_destination(
     let given = entered.clone();
     let made = asked(Arc::clone(&api), move |api| Ok(destinations::save(api, None, &given))).await;
     match made.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok(_) => gone_to("/add", Some(&Said::good("The destination is set up."))),
+        Ok((_, unbegun)) => {
+            gone_to("/add", Some(&destinations::kept("The destination is set up.", unbegun)))
+        }
         Err(Refused::Else(problem)) => problem.into_response(),
         Err(Refused::Wrong(wrongs)) => {
             let page = move |api: &Api, frame| {

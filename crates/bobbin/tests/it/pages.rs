@@ -232,6 +232,36 @@ fn a_viewer_sees_no_action() {
     serving.stop();
 }
 
+/// What cannot be had back asks first, without a script; nobody is sent to what they may not see.
+#[test]
+fn what_destroys_asks_first_and_links_lead_where_one_may_go() {
+    let (_sim, desk, serving) = start();
+    add(&desk, "viewer", "viewer");
+    add(&desk, "boss", "administrator");
+    let (viewer, boss) = (Visitor::of(&serving, "viewer"), Visitor::of(&serving, "boss"));
+    boss.post("/keys/add", &[("description", "dbt"), ("role", "viewer")]).assert(200);
+    let channel = [("name", "anna"), ("kind", "webhook"), ("place", "https://example.com/x")];
+    boss.post("/channels/add", &channel).assert(303);
+    for (path, end) in [("/keys", "/delete\""), ("/channels", "/remove\""), ("/users", "/remove\"")]
+    {
+        let page = boss.see(path).text;
+        let before = page.split(end).next().unwrap();
+        assert!(before.len() < page.len(), "{path}: {page}");
+        assert!(before.rfind("<details>") > before.rfind("</details>"), "{path}: {page}");
+        assert!(["/users", "/keys", "/audit"].iter().all(|to| page.contains(&format!("\"{to}\""))));
+    }
+    let page = viewer.see("/channels").text;
+    for hidden in ["\"/users\"", "\"/keys\"", "\"/audit\""] {
+        assert!(!page.contains(hidden), "{hidden}: {page}");
+    }
+    assert!(viewer.see("/notices").text.contains("href=\"/channels\""));
+    let login = send(&serving, ("GET", "/login?by=token"), &[], "").assert(200).text;
+    let file = desk.path(".bobbin").join("api-token").display().to_string();
+    assert!(login.contains(&format!("cat {file}")) || login.contains("cat "), "{login}");
+    drop((viewer, boss));
+    serving.stop();
+}
+
 /// Names that somebody chose and texts of errors, which other programs wrote, stay text on every page.
 #[test]
 fn hostile_names_stay_text_and_no_page_runs_what_is_in_it() {
@@ -364,7 +394,7 @@ fn f63_f65_a_connection_is_watched_and_run_by_its_pages() {
     let first = visitor.see("/").text;
     assert!(first.contains("/connections/there") && first.contains("Complete"), "{first}");
     let summary = visitor.see("/connections/there").text;
-    for words in ["Complete: everything Kustomer had", "rows today", "Next job", "days-data"] {
+    for words in ["Complete: everything the source had", "rows today", "Next job", "days-data"] {
         assert!(summary.contains(words), "{words}: {summary}");
     }
     let extractions = visitor.see("/connections/there/extractions").text;

@@ -196,7 +196,10 @@ fn f105_the_wizard_keeps_what_was_entered_and_ends_with_a_run() {
     let held = sim.oracle().summary("message", fake_kustomer::Bounds::all()).unwrap().count;
     let forecast = browser.get("/add/acme/forecast?start_date=2015-01-01");
     forecast.says(200, &["messages", &format!("value=\"{held}\"")]);
-    let shown = browser.get("/add/acme/start?forecast=yes&start_date=2015-01-01");
+    let asks = [("start_date", "2015-01-01"), ("act", "forecast")];
+    let shown = "/add/acme/start/forecast?start_date=2015-01-01";
+    browser.post("/add/acme/start", &asks).leads_to(shown);
+    let shown = browser.get(shown);
     shown.says(200, &["What the first run will read", &format!("value=\"{held}\"")]);
     browser.get("/add/acme/forecast?start_date=soon").says(200, &["It cannot be told now"]);
     let start = |date: &'static str| browser.post("/add/acme/start", &[("start_date", date)]);
@@ -232,7 +235,10 @@ fn f105_the_wizard_keeps_what_was_entered_and_ends_with_a_run() {
     none.says(200, &["value=\"users\">", "<option value=\"mask\" selected>"]);
     let chosen =
         [("table", "users"), ("table", "tags"), ("users.email", "mask"), ("users.name", "exclude")];
-    finish(&chosen).leads_to("/connections/acme");
+    browser.get("/add/acme/tables").says(200, &["Finish and begin the first run"]);
+    let finished = finish(&chosen);
+    finished.leads_to("/connections/acme");
+    assert!(finished.said().contains("The first job has begun."), "{finished:?}");
     let (cookie, csrf) = (browser.cookie, browser.csrf);
     let report = next(&mut serving.lines, "job")["report"].clone();
     assert_eq!(report["outcome"], "complete", "{report}");
@@ -274,6 +280,85 @@ fn f105_a_setup_can_be_given_up() {
     let pairs = [("display_name", "Other"), ("api_token", sim.token()), ("api_url", sim.url())];
     browser.post("/add/other/key", &pairs).leads_to("/add/other/check");
     browser.wait("/add/other/check", "may read all 9 tables");
+    serving.stop();
+}
+
+/// A source that others read, too, is told as such, goes with the last of them, and its checks are shown.
+#[test]
+fn f105_what_a_source_is_to_others_is_told() {
+    let (sim, _desk, serving) = start();
+    let browser = Browser::token(&serving);
+    destination(&browser);
+    browser.get("/add").says(200, &["Warehouse</a> be written?", "id=\"checked\""]);
+    browser.wait("/add", ">Works<");
+    browser.post("/add", &key(&sim, "Acme", sim.token())).leads_to("/add/acme/check");
+    let alone = browser.get("/add/acme/key");
+    assert!(!alone.text.contains("The same source is read by"), "{}", alone.text);
+    let twin = [("clone_name", "Twin")];
+    browser.post("/connections/acme/clone", &twin).leads_to("/connections/twin");
+    for step in ["key", "start"] {
+        let page = browser.get(&format!("/add/twin/{step}"));
+        page.says(200, &["The same source is read by Acme"]);
+    }
+    browser.post("/add/twin/check", &[]).leads_to("/add/twin/check");
+    browser.wait("/add/twin/check", "may read all 9 tables");
+    let start = [("start_date", "2015-01-01")];
+    browser.post("/add/twin/start", &start).leads_to("/add/twin/schedule");
+    let daily = [("how", "every"), ("every", "1"), ("unit", "days"), ("time_zone", "UTC")];
+    browser.post("/add/twin/schedule", &daily).leads_to("/add/twin/tables");
+    browser.get("/add/twin/tables").says(200, &["Finish; it stays paused"]);
+    let finished = browser.post("/add/twin/finish", &[("table", "tags")]);
+    assert!(finished.said().contains("begins once it is resumed"), "{finished:?}");
+
+    // Another key is tried, and what came of it stands there.
+    let settings = "/connections/twin/settings";
+    browser.get(settings).says(
+        200,
+        &["Acme: the key counts there, too", "Its source and the key stay: Acme reads it, too."],
+    );
+    browser.post("/connections/twin/key", &[("api_token", "canary")]).leads_to(settings);
+    let page = browser.wait(settings, ">Failed<");
+    assert!(page.contains("is not accepted") && !page.contains("canary"), "{page}");
+    browser.get("/connections/twin/checked").says(200, &["id=\"checked\"", ">Failed<"]);
+
+    browser.post("/connections/twin/delete", &[("delete", "Twin")]).leads_to("/");
+    assert_eq!(serving.get("/api/v1/sources")["data"].as_array().unwrap().len(), 1);
+    let last = browser.get("/connections/acme/settings");
+    last.says(200, &["Its source and the key that is kept for it are deleted, too."]);
+    browser.post("/connections/acme/delete", &[("delete", "Acme")]).leads_to("/");
+    assert_eq!(serving.get("/api/v1/sources")["data"], json!([]), "its key is gone, too");
+    serving.stop();
+}
+
+#[test]
+fn f105_steps_for_a_source_of_the_file_are_left_out() {
+    let sim = Simulator::start(tiny(96)).unwrap();
+    let desk = Desk::new(&sim);
+    desk.write(
+        &crate::serving::source(&sim),
+        "path = \"file.duckdb\"",
+        "schedule = { paused = true }",
+    );
+    let serving = Serving::start(&desk);
+    let browser = Browser::token(&serving);
+    let two = json!({ "name": "two", "display_name": "Two", "source": "kustomer", "schema": "two",
+                      "destination": "warehouse", "tables": [] });
+    serving.done("POST", "/api/v1/connections", &two);
+    browser.get("/add/two").leads_to("/add/two/check");
+    let page = browser.get("/add/two/key");
+    page.says(200, &["The file has the source"]);
+    assert!(!page.text.contains("name=\"api_token\""), "{}", page.text);
+    browser
+        .post("/add/two/key", &[("display_name", "Second"), ("schema", "two")])
+        .leads_to("/add/two/check");
+    browser.wait("/add/two/check", "may read all 9 tables");
+    browser.get("/add/two").leads_to("/add/two/schedule");
+    let page = browser.get("/add/two/start");
+    page.says(200, &["this step is left out"]);
+    assert!(!page.text.contains("name=\"start_date\""), "{}", page.text);
+    browser.post("/add/two/start", &[]).leads_to("/add/two/schedule");
+    browser.post("/add/two/discard", &[]).leads_to("/");
+    assert_eq!(serving.get("/api/v1/sources")["data"].as_array().unwrap().len(), 1);
     serving.stop();
 }
 

@@ -26,6 +26,9 @@ struct StartPage {
     id: String,
     field: Field,
     wrong: Option<String>,
+    /// Other connections of the source.
+    shared: Vec<String>,
+    is_of_file: bool,
     /// As it was asked for without a script.
     told: Option<ForecastPart>,
 }
@@ -34,8 +37,6 @@ struct StartPage {
 pub(in crate::pages) struct Asked {
     #[serde(default)]
     start_date: String,
-    #[serde(default)]
-    forecast: String,
 }
 
 fn page(
@@ -52,6 +53,8 @@ fn page(
         frame: frame.titled("How far back?"),
         steps: draft.steps("start"),
         id: draft.id.to_string(),
+        is_of_file: draft.is_of_file(),
+        shared: draft.shared,
         wrong: wrongs.beside(&["start_date"]),
         field,
         told,
@@ -60,15 +63,28 @@ fn page(
 
 pub(in crate::pages) async fn start(
     State(api): State<Arc<Api>>,
+    visit: Visit,
+    Path(name): Path<String>,
+    Query(query): Query<Asked>,
+) -> Response {
+    shown(api, visit, Place::Connections, move |api, frame| {
+        page(api, frame, &name, &query.start_date, &Wrongs::default(), None)
+    })
+    .await
+}
+
+/// The same with what there is from that day on, for whoever has no script. The end of its address gives
+/// it the time that asking a source takes.
+pub(in crate::pages) async fn start_forecast(
+    State(api): State<Arc<Api>>,
     Extension(watch): Extension<Arc<Watch>>,
     visit: Visit,
     Path(name): Path<String>,
     Query(query): Query<Asked>,
 ) -> Response {
-    let told = match (&*query.forecast, source(&api, name.clone()).await) {
-        ("", _) => None,
-        (_, Ok(source)) => Some(ForecastPart::ask(&api, &watch, source, &query.start_date).await),
-        (_, Err(problem)) => return problem.into_response(),
+    let told = match source(&api, name.clone()).await {
+        Ok(source) => Some(ForecastPart::ask(&api, &watch, source, &query.start_date).await),
+        Err(problem) => return problem.into_response(),
     };
     shown(api, visit, Place::Connections, move |api, frame| {
         page(api, frame, &name, &query.start_date, &Wrongs::default(), told)
@@ -108,7 +124,7 @@ pub(in crate::pages) async fn set_start(
     let date = entered.get("start_date").to_owned();
     if entered.get("act") == "forecast" {
         let date: String = form_urlencoded::byte_serialize(date.as_bytes()).collect();
-        return gone_to(&format!("/add/{name}/start?forecast=yes&start_date={date}"), None);
+        return gone_to(&format!("/add/{name}/start/forecast?start_date={date}"), None);
     }
     let (of, given) = (name.clone(), date.clone());
     let done = asked(Arc::clone(&api), move |api| Ok(keep(api, &of, &given)));
@@ -124,6 +140,9 @@ pub(in crate::pages) async fn set_start(
 
 fn keep(api: &Api, name: &str, date: &str) -> Result<String, Refused> {
     let draft = Draft::of(api, name)?;
+    if draft.is_of_file() {
+        return Ok(draft.address("schedule"));
+    }
     let start = read_start(date).map_err(Refused::Wrong)?;
     let mut settings = draft.source.written();
     settings.insert("start_date".to_owned(), start.to_string().into());

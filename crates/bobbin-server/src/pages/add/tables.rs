@@ -26,6 +26,8 @@ struct TablesPage {
     id: String,
     wrong: Option<String>,
     tables: Tables,
+    /// Whether its first job waits until somebody resumes it.
+    paused: bool,
 }
 
 fn found(api: &Api, draft: &Draft) -> Answer<Discovery> {
@@ -34,6 +36,12 @@ fn found(api: &Api, draft: &Draft) -> Answer<Discovery> {
         let detail = "the key was not tried yet, or in vain: go back to the check";
         Problem::new(StatusCode::CONFLICT, detail)
     })
+}
+
+/// Whether somebody paused it. The service has whatever has no tables yet stand still, too.
+fn is_paused(api: &Api, draft: &Draft) -> Answer<bool> {
+    let own = draft.body.get("schedule").and_then(|schedule| schedule.get("paused"));
+    Ok(own == Some(&true.into()) || api.engine.ledger()?.is_paused(&draft.id)?)
 }
 
 fn page(
@@ -50,6 +58,7 @@ fn page(
         steps: draft.steps("tables"),
         id: draft.id.to_string(),
         wrong: wrongs.beside(&[]),
+        paused: is_paused(api, &draft)?,
         tables: Tables::of(&found, &draft.body, None, entered),
     })
 }
@@ -65,7 +74,7 @@ pub(in crate::pages) async fn tables(
     .await
 }
 
-/// Completes the setup: the first job begins at once.
+/// Completes the setup: the first job begins at once, unless it is paused.
 pub(in crate::pages) async fn finish(
     State(api): State<Arc<Api>>,
     visit: Visit,
@@ -79,8 +88,12 @@ pub(in crate::pages) async fn finish(
         let (of, given) = (name.clone(), entered.clone());
         let done = asked(Arc::clone(&api), move |api| Ok(keep(api, &of, &given)));
         match done.await.unwrap_or_else(|problem| Err(problem.into())) {
-            Ok(()) => {
-                let said = Said::good("It is set up. The first job has begun.");
+            Ok(paused) => {
+                let said = Said::good(if paused {
+                    "It is set up, and paused: its first job begins once it is resumed."
+                } else {
+                    "It is set up. The first job has begun."
+                });
                 return gone_to(&format!("/connections/{name}"), Some(&said));
             }
             Err(Refused::Else(problem)) => return problem.into_response(),
@@ -91,10 +104,12 @@ pub(in crate::pages) async fn finish(
     shown_as(status, api, visit, Place::Connections, make).await
 }
 
-fn keep(api: &Api, name: &str, entered: &Entered) -> Result<(), Refused> {
+/// Keeps the choice; tells whether the connection is paused.
+fn keep(api: &Api, name: &str, entered: &Entered) -> Result<bool, Refused> {
     let draft = Draft::of(api, name)?;
     let found = found(api, &draft)?;
     let mut body = draft.body.clone();
     selection::write(&mut body, &found, entered).map_err(Refused::Wrong)?;
-    api.program.change(&[draft.put_connection(body)]).map_err(|error| Refused::by(&error, &[]))
+    api.program.change(&[draft.put_connection(body)]).map_err(|error| Refused::by(&error, &[]))?;
+    Ok(is_paused(api, &draft)?)
 }

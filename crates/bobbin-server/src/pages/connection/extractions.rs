@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use bobbin_core::id::JobId;
-use bobbin_engine::ledger::{JobRow, SlotOutcome, SlotRow};
+use bobbin_engine::ledger::{JobRow, SlotRow};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -24,8 +24,8 @@ use crate::pages::{Frame, Place, Visit, shown};
 /// Jobs of a page.
 const PAGE: u32 = 50;
 
-/// Slots that are looked at for it.
-const SLOTS: u32 = 500;
+/// Slots that came to nothing, at most, of a page.
+const SLOTS: u32 = 2000;
 
 #[derive(Template)]
 #[template(path = "connection/extractions.html")]
@@ -50,6 +50,8 @@ struct Entry {
     state: Shown,
     job: Option<JobId>,
     what: String,
+    /// The last of several slots.
+    until: Option<When>,
     lasted: Option<Lasting>,
     rows: Option<Count>,
     calls: Option<Count>,
@@ -90,11 +92,7 @@ fn page(
         Some(job) => ledger.job(&head.id, job)?.map(|job| job.started),
         None => None,
     };
-    let slots = ledger.slots(&head.id, SLOTS)?.into_iter().filter(|slot| {
-        slot.outcome != SlotOutcome::Started
-            && from.is_none_or(|from| slot.slot >= from)
-            && until.is_none_or(|until| slot.slot < until)
-    });
+    let slots = ledger.idle_slots(&head.id, from, until, SLOTS)?.into_iter();
     let mut days: BTreeMap<Date, Vec<Entry>> = BTreeMap::new();
     for entry in jobs.into_iter().map(|job| of_job(job, now)).chain(slots.map(of_slot)) {
         let date = TimeZone::UTC.to_datetime(entry.at).date();
@@ -139,6 +137,7 @@ fn of_job(job: JobRow, now: Timestamp) -> Entry {
         when: When(job.started),
         state,
         what: what.to_owned(),
+        until: None,
         lasted: ended.map(|ended| between(job.started, ended)),
         rows: tables.map(|all| Count(all.iter().map(|table| table.loaded).sum())),
         calls: report.map(|report| Count(report.calls)),
@@ -152,7 +151,7 @@ fn of_job(job: JobRow, now: Timestamp) -> Entry {
 fn of_slot(slot: SlotRow) -> Entry {
     let what = match slot.count {
         1 => "Slot of the schedule".to_owned(),
-        count => format!("{count} slots of the schedule, until {}", When(slot.last)),
+        count => format!("{count} slots of the schedule"),
     };
     Entry {
         at: slot.slot,
@@ -160,6 +159,7 @@ fn of_slot(slot: SlotRow) -> Entry {
         state: Shown::of(slot.outcome.word()),
         job: None,
         what,
+        until: (slot.count > 1).then_some(When(slot.last)),
         lasted: None,
         rows: None,
         calls: None,

@@ -16,13 +16,14 @@ use jiff::tz::TimeZone;
 use super::tables::written;
 use super::{Head, Tab};
 use crate::api::forecast as counts;
-use crate::api::setup::{CloneWish, clone_of};
+use crate::api::setup::{CloneWish, clone_of, removal, sharers};
 use crate::api::{Answer, asked, known};
 use crate::gate::Watch;
+use crate::pages::destinations::{self, CheckedPart};
 use crate::pages::field::{Entered, Field, Refused, Wrongs};
 use crate::pages::forecast::{read_start, start_field};
 use crate::pages::schedule::ScheduleForm;
-use crate::pages::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
+use crate::pages::{Frame, Place, Said, Visit, gone_to, part, shown, shown_as};
 use crate::problem::Problem;
 use crate::{Api, Edit, Managed, Part, names};
 
@@ -38,6 +39,7 @@ struct SettingsPage {
     schedule: ScheduleForm,
     start: Option<Field>,
     key: Option<Field>,
+    checked: CheckedPart,
     /// Other connections of the same source.
     shared: Vec<String>,
     tables: Vec<Table>,
@@ -51,6 +53,8 @@ struct SettingsPage {
     has_selection: bool,
     keeps_selection: bool,
     delete: Field,
+    /// Whether its source, with the key, goes with it.
+    source_goes: bool,
     /// What is wrong with a form as a whole, and with which.
     wrong: Option<(String, String)>,
 }
@@ -108,8 +112,7 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
     };
     let called = head.described.display_name.clone();
     let start = start_of(&source);
-    let others = api.program.connections().into_iter();
-    let shared = others.filter(|(id, other)| *id != head.id && other.source_name == source.name);
+    let shared = sharers(api, &source.name, &head.id);
     let catalog = ledger.catalog(&head.id)?.map(|(found, _)| found.catalog);
     let selection = api.program.selection(&head.id).unwrap_or_default();
     let streams = catalog.iter().flat_map(|catalog| &catalog.streams);
@@ -159,7 +162,9 @@ fn page(api: &Api, frame: Frame, name: &str, again: &Again) -> Answer<SettingsPa
                 .help("The one there is is kept sealed and never shown.")
                 .wrong(of("key"))
         }),
-        shared: shared.map(|(_, other)| other.display_name).collect(),
+        checked: CheckedPart::of_source(api, name)?,
+        source_goes: removal(api, &head.id, &source).len() > 1,
+        shared,
         tables: tables.collect(),
         replaces: is_entered("reset", ("mode", "replace")),
         reset: confirm("reset"),
@@ -223,18 +228,18 @@ pub(in crate::pages) async fn settings(
 type Pairs = Form<Vec<(String, String)>>;
 
 /// Does what a form asks for and goes where that says, or shows the form again.
-async fn done(
+async fn done<S: Into<Said> + Send + 'static>(
     api: Arc<Api>,
     visit: Visit,
     (name, form): (String, &'static str),
     Form(pairs): Pairs,
-    act: impl FnOnce(&Api, &str, &Entered) -> Result<(String, String), Refused> + Send + 'static,
+    act: impl FnOnce(&Api, &str, &Entered) -> Result<(String, S), Refused> + Send + 'static,
 ) -> Response {
     let entered = Entered::new(pairs);
     let (of, given) = (name.clone(), entered.clone());
     let done = asked(Arc::clone(&api), move |api| Ok(act(api, &of, &given))).await;
     let (status, wrongs) = match done {
-        Ok(Ok((to, said))) => return gone_to(&to, Some(&Said::good(said))),
+        Ok(Ok((to, said))) => return gone_to(&to, Some(&said.into())),
         Ok(Err(Refused::Wrong(wrongs))) => (StatusCode::UNPROCESSABLE_ENTITY, wrongs),
         Ok(Err(Refused::Else(problem))) | Err(problem) => return problem.into_response(),
     };
@@ -331,10 +336,30 @@ pub(in crate::pages) async fn key(
         body.insert("api_token".to_owned(), given.into());
         change(api, Thing::Source, &source.name, body)
             .map_err(|error| Refused::by(&error, &[("api_token", "api_token")]))?;
-        api.program.check(Side::Source, name)?;
-        Ok((own(name), "The key is changed, and is tried now.".to_owned()))
+        let unbegun = destinations::begin_check(api, Side::Source, name);
+        let good = match unbegun {
+            None => "The key is changed, and is tried now.",
+            Some(_) => "The key is changed.",
+        };
+        Ok((own(name), destinations::kept(good, unbegun)))
     })
     .await
+}
+
+/// How the key was tried, for a page that waits for it.
+pub(in crate::pages) async fn checked(
+    State(api): State<Arc<Api>>,
+    visit: Visit,
+    Path(name): Path<String>,
+) -> Response {
+    let made = part(api, visit.gzip, move |api| {
+        known(api, &name)?;
+        CheckedPart::of_source(api, &name)
+    });
+    match made.await {
+        Ok(body) => body.into_response(),
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// The source of a connection, which is to be changed.
@@ -459,8 +484,9 @@ pub(in crate::pages) async fn delete(
 ) -> Response {
     done(api, visit, (name, "delete"), pairs, |api, name, entered| {
         confirmed(api, name, entered, "delete")?;
-        let gone = Edit { thing: Thing::Connection, name: name.to_owned(), body: None, new: false };
-        api.program.change(&[gone]).map_err(|error| Refused::by(&error, &[]))?;
+        let head = Head::of(api, &*api.engine.ledger()?, name, Tab::Settings)?;
+        let edits = removal(api, &head.id, &source_of(api, &head)?);
+        api.program.change(&edits).map_err(|error| Refused::by(&error, &[]))?;
         let said =
             format!("{} is deleted. Its tables stay in the destination.", entered.get("delete"));
         Ok(("/".to_owned(), said))

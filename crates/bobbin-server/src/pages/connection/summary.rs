@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bobbin_core::id::JobId;
 use bobbin_engine::RunReport;
-use bobbin_engine::ledger::LoadedTable;
+use bobbin_engine::ledger::{JobRow, LoadedTable};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -44,7 +44,7 @@ struct SummaryPage {
 struct Verdict {
     tone: &'static str,
     text: String,
-    more: &'static str,
+    more: String,
 }
 
 struct Told {
@@ -59,7 +59,8 @@ struct Last {
     id: JobId,
     started: Ago,
     state: Shown,
-    rows: Count,
+    /// Unless its process died.
+    rows: Option<Count>,
 }
 
 struct Table {
@@ -86,7 +87,8 @@ fn page(api: &Api, frame: Frame, connection: &str) -> Answer<SummaryPage> {
     let (ledger, now) = (api.engine.ledger()?, Timestamp::now());
     let head = Head::of(api, &*ledger, connection, Tab::Summary)?;
     let id = &head.id;
-    let report = ledger.last_ended(id)?.and_then(|job| job.report);
+    let last = ledger.last_whole(id)?.map(|job| ledger.job(id, &job.id)).transpose()?.flatten();
+    let report = last.as_ref().and_then(|job| job.report.as_ref());
     let loaded = ledger.loaded_tables(id, now)?;
     let newest = loaded.iter().filter_map(|table| Some((table, table.loaded_at?)));
     let newest = newest.max_by_key(|(_, at)| *at);
@@ -117,13 +119,13 @@ fn page(api: &Api, frame: Frame, connection: &str) -> Answer<SummaryPage> {
     let at: Vec<i64> = at.map(|at| at.map_or(0, Timestamp::as_second)).collect();
     let waiting = api.engine.waiting(id)?;
     Ok(SummaryPage {
-        verdict: verdict(&head, report.as_ref(), complete, &notices),
+        verdict: verdict(&head, last.as_ref(), complete.is_some(), &notices),
         complete: complete.map(Ago),
-        last: report.as_ref().map(|report| Last {
-            id: report.job.clone(),
-            started: Ago(report.started),
-            state: Shown::of(report.outcome.word()),
-            rows: Count(report.tables.iter().map(|table| table.loaded).sum()),
+        last: last.as_ref().map(|job| Last {
+            id: job.id.clone(),
+            started: Ago(job.started),
+            state: Shown::of(job.status()),
+            rows: report.map(|all| Count(all.tables.iter().map(|table| table.loaded).sum())),
         }),
         next: head.seen.next.map(When),
         waiting: Count(waiting.values().map(|stream| stream.rows).sum()),
@@ -133,53 +135,98 @@ fn page(api: &Api, frame: Frame, connection: &str) -> Answer<SummaryPage> {
         chart: json!({ "label": "Rows loaded", "at": at, "rows": rows }).to_string(),
         sum: Count(rows.iter().sum()),
         by_day: dated.iter().map(|(day, rows)| (day.to_string(), Count(*rows))).collect(),
-        tables: tables(loaded, report.as_ref()),
+        tables: tables(loaded, report),
         frame: frame.titled(head.described.display_name.clone()),
         notices,
         head,
     })
 }
 
-fn verdict(
-    head: &Head,
-    report: Option<&RunReport>,
-    complete: Option<Timestamp>,
-    notices: &[Told],
-) -> Verdict {
-    let said = |tone, text: &str, more| Verdict { tone, text: text.to_owned(), more };
+fn verdict(head: &Head, last: Option<&JobRow>, was_complete: bool, notices: &[Told]) -> Verdict {
     if !head.described.configured {
-        return said("warn", "Its setup is not finished: no tables are chosen yet.", "");
+        let text = "Its setup is not finished: no tables are chosen yet.".to_owned();
+        return Verdict { tone: "warn", text, more: String::new() };
     }
-    let Some(report) = report else {
-        return if head.is_running {
-            said("busy", "Its first job is running.", "What it has read so far is on its page.")
+    let Some(last) = last else {
+        let (text, more) = if head.is_running {
+            ("Its first job is running.", "What it has read so far is on its page.")
         } else {
-            said("busy", "It has not run yet.", "Its first job comes by its schedule, or now.")
+            ("It has not run yet.", "Its first job comes by its schedule, or now.")
         };
+        return Verdict { tone: "busy", text: text.to_owned(), more: more.to_owned() };
     };
-    let needy = notices.iter().any(|notice| notice.tone == "bad");
-    match (report.outcome.word(), complete) {
-        ("complete", _) if !needy => said(
-            "good",
-            "Complete: everything Kustomer had when the last job looked is in the destination.",
-            "Every window was counted at the source and again here.",
-        ),
-        ("failed", _) => said(
-            "bad",
-            "The last job failed. What was committed before is good, and nothing was lost.",
-            "The next job goes on from there.",
-        ),
-        ("incomplete", _) => said(
-            "warn",
-            "The last job ended in order, but some tables are not complete.",
-            "Which, and why, is told below.",
-        ),
-        (_, Some(_)) => said(
-            "warn",
-            "The last job was interrupted. What was committed is good.",
-            "The next job goes on from there.",
-        ),
-        _ => said("warn", "No job was complete yet.", "The next job goes on from what is there."),
+    let tables = last.report.iter().flat_map(|report| &report.tables);
+    let ended = Ended {
+        status: last.status(),
+        rejected: tables.map(|table| table.rejected).sum(),
+        is_needy: notices.iter().any(|notice| notice.tone == "bad"),
+        was_complete,
+        is_counted: head.described.source == "kustomer",
+    };
+    ended.verdict()
+}
+
+/// What is known once a job that was no backfill has ended.
+#[derive(Clone, Copy)]
+struct Ended {
+    /// As [`JobRow::status`] says.
+    status: &'static str,
+    /// Records that the last job set aside.
+    rejected: u64,
+    /// Whether a critical notice is open.
+    is_needy: bool,
+    was_complete: bool,
+    /// Whether the source says how many records a window has.
+    is_counted: bool,
+}
+
+impl Ended {
+    fn verdict(self) -> Verdict {
+        let onward = "The next job goes on from there.";
+        let (tone, text, more) = match (self.status, self.rejected) {
+            ("complete", _) if self.is_needy => (
+                "bad",
+                "The last job was complete, but something needs somebody.",
+                "What, is told below.",
+            ),
+            ("complete", 0) => (
+                "good",
+                "Complete: everything the source had when the last job looked is in the \
+                 destination.",
+                if self.is_counted {
+                    "Every window was counted at the source and again here."
+                } else {
+                    ""
+                },
+            ),
+            ("complete", rejected) => {
+                let records = if rejected == 1 { "record" } else { "records" };
+                let text = format!("Complete but for {rejected} {records} that were set aside.");
+                let more = "Everything else the source had when the last job looked is in the \
+                            destination; why not these is told under Rejected.";
+                return Verdict { tone: "warn", text, more: more.to_owned() };
+            }
+            ("failed", _) => (
+                "bad",
+                "The last job failed. What was committed before is good, and nothing was lost.",
+                onward,
+            ),
+            ("incomplete", _) => (
+                "warn",
+                "The last job ended in order, but some tables are not complete.",
+                "Which, and why, is told below.",
+            ),
+            ("abrupt", _) => (
+                "warn",
+                "The last job ended abruptly: its process died. What was committed is good.",
+                onward,
+            ),
+            _ if self.was_complete => {
+                ("warn", "The last job was interrupted. What was committed is good.", onward)
+            }
+            _ => ("warn", "No job was complete yet.", "The next job goes on from what is there."),
+        };
+        Verdict { tone, text: text.to_owned(), more: more.to_owned() }
     }
 }
 
@@ -213,4 +260,46 @@ fn tables(loaded: Vec<LoadedTable>, report: Option<&RunReport>) -> Vec<Table> {
     let mut rows: Vec<Table> = all.into_values().collect();
     rows.sort_by_key(|row| row.state.as_ref().is_none_or(|state| state.tone == "good"));
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_sentence_is_true() {
+        let good = Ended {
+            status: "complete",
+            rejected: 0,
+            is_needy: false,
+            was_complete: true,
+            is_counted: true,
+        };
+        let needy = Ended { is_needy: true, ..good };
+        for (ended, tone, text) in [
+            (good, "good", "Complete: everything the source had"),
+            (needy, "bad", "The last job was complete, but something needs somebody"),
+            (Ended { rejected: 1, ..needy }, "bad", "The last job was complete, but"),
+            (Ended { rejected: 2, ..good }, "warn", "Complete but for 2 records that were set"),
+            (Ended { status: "abrupt", ..good }, "warn", "The last job ended abruptly"),
+            (Ended { status: "failed", ..good }, "bad", "The last job failed"),
+            (Ended { status: "incomplete", ..good }, "warn", "The last job ended in order, but"),
+            (Ended { status: "interrupted", ..good }, "warn", "The last job was interrupted"),
+            (
+                Ended { status: "interrupted", was_complete: false, ..good },
+                "warn",
+                "No job was complete yet",
+            ),
+        ] {
+            let told = ended.verdict();
+            assert!(
+                told.tone == tone && told.text.starts_with(text),
+                "{}: {}",
+                told.tone,
+                told.text
+            );
+        }
+        assert!(good.verdict().more.contains("counted"));
+        assert_eq!(Ended { is_counted: false, ..good }.verdict().more, "");
+    }
 }

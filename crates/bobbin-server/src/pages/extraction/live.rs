@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::coverage::CoveragePart;
 use super::log::{LineShown, NewLines};
-use super::parts::{BudgetPart, HeadPart, TablesPart};
+use super::parts::{BudgetPart, HeadPart, TablesPart, TroublesPart};
 use super::{LATER, Seen};
 use crate::Api;
 use crate::api::{Answer, asked, known};
@@ -123,6 +123,7 @@ impl Renderer {
         let seen = Seen::of(&self.api, &self.live, names, LATER)?;
         let lasting = vec![
             ("head", text(&HeadPart::of(&seen))?),
+            ("troubles", text(&TroublesPart::of(&seen))?),
             ("budget", text(&BudgetPart::of(&seen.view))?),
             ("tables", text(&TablesPart::of(&self.api, &seen)?)?),
             ("coverage", text(&CoveragePart::of(&seen))?),

@@ -36,8 +36,29 @@ pub(super) struct HeadPart {
     wasted: Count,
     bytes: Bytes,
     why: Option<Why>,
+}
+
+/// Its first warnings and errors. They stand for themselves, so that whoever reads them is not disturbed by
+/// what is counted each second.
+#[derive(Template)]
+#[template(path = "extraction_troubles.html")]
+pub(super) struct TroublesPart {
+    address: String,
+    running: bool,
     troubles: Vec<Trouble>,
     more_troubles: usize,
+}
+
+impl TroublesPart {
+    pub(super) fn of(seen: &Seen) -> Self {
+        let all = &seen.view.troubles;
+        Self {
+            address: seen.address.clone(),
+            running: seen.is_running(),
+            troubles: all.iter().take(MOST_TROUBLES).cloned().collect(),
+            more_troubles: all.len().saturating_sub(MOST_TROUBLES),
+        }
+    }
 }
 
 /// Why a job did not complete.
@@ -65,7 +86,6 @@ impl HeadPart {
             report.map(|report| report.tables.iter().map(pick).sum::<u64>())
         };
         let counted = |told: Option<u64>, seen: u64| Count(told.unwrap_or(seen));
-        let more_troubles = view.troubles.len().saturating_sub(MOST_TROUBLES);
         Self {
             job: seen.which.1.to_string(),
             connection: seen.which.0.to_string(),
@@ -89,8 +109,6 @@ impl HeadPart {
             wasted: counted(report.map(|report| report.calls_wasted), view.calls_wasted),
             bytes: Bytes(report.map_or_else(|| sum(|table| table.bytes), |report| report.bytes)),
             why: why(seen),
-            troubles: view.troubles.iter().take(MOST_TROUBLES).cloned().collect(),
-            more_troubles,
         }
     }
 }

@@ -45,8 +45,8 @@ pub(in crate::pages) async fn list(
     shown(api, visit, Place::Settings, move |api, frame| {
         let deeds = api.engine.ledger()?.deeds(query.before, PAGE)?;
         Ok(AuditPage {
+            tabs: tabs(&frame, "/audit"),
             frame: frame.titled("Audit trail"),
-            tabs: tabs("/audit"),
             older: deeds.last().filter(|_| deeds.len() == PAGE as usize).map(|deed| deed.id),
             deeds,
             is_first: query.before.is_none(),

@@ -67,8 +67,8 @@ impl ChannelsPage {
             new.place.clear();
         }
         Self {
+            tabs: tabs(&frame, "/channels"),
             frame: frame.titled("Notifications"),
-            tabs: tabs("/channels"),
             channels: api.program.channels().into_iter().map(line).collect(),
             broken: broken.map(|(_, name, reason)| (name, reason)).collect(),
             new,

@@ -32,8 +32,8 @@ struct KeysPage {
 impl KeysPage {
     fn of(api: &Api, frame: Frame, made: Option<(String, Secret)>) -> Answer<Self> {
         Ok(Self {
+            tabs: tabs(&frame, "/keys"),
             frame: frame.titled("API keys"),
-            tabs: tabs("/keys"),
             keys: api.engine.ledger()?.keys()?,
             roles: roles(),
             made,

@@ -35,8 +35,8 @@ struct UsersPage {
 impl UsersPage {
     fn of(api: &Api, frame: Frame, name: String, wrong: Option<String>) -> Answer<Self> {
         Ok(Self {
+            tabs: tabs(&frame, "/users"),
             frame: frame.titled("Users"),
-            tabs: tabs("/users"),
             users: api.engine.ledger()?.users()?,
             roles: roles(),
             name,
