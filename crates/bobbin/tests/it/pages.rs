@@ -256,8 +256,7 @@ fn what_destroys_asks_first_and_links_lead_where_one_may_go() {
     }
     assert!(viewer.see("/notices").text.contains("href=\"/channels\""));
     let login = send(&serving, ("GET", "/login?by=token"), &[], "").assert(200).text;
-    let file = desk.path(".bobbin").join("api-token").display().to_string();
-    assert!(login.contains(&format!("cat {file}")) || login.contains("cat "), "{login}");
+    assert!(login.contains("<code>cat "), "on this machine the whole path is told: {login}");
     drop((viewer, boss));
     serving.stop();
 }
