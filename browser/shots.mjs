@@ -39,7 +39,7 @@ for (const [name, role] of [["anna", "administrator"], ["otto", "operator"], ["v
 }
 await place.api("POST", "/keys", { description: "Terraform", role: "administrator" });
 await place.api("POST", "/keys", { description: "dbt in production", role: "operator" });
-await place.api("POST", "/channels", { name: "data-team", type: "slack", url: "http://127.0.0.1:9/hook" });
+await place.api("POST", "/channels", { name: "data_team", type: "slack", url: "http://127.0.0.1:9/hook" });
 await place.api("POST", "/channels", { name: "dbt", type: "post_load", url: "http://127.0.0.1:9/loaded" });
 await place.api("POST", "/destinations", { name: "warehouse", type: "duckdb", path: "warehouse.duckdb" });
 await place.api("POST", "/destinations", { name: "archive", type: "duckdb", path: "archive.duckdb" });
@@ -56,6 +56,7 @@ await place.until("/connections/acme_europe/jobs", (jobs) => jobs.data[0]?.repor
 await connection("acme_trial", "Acme Trial", "acme_trial", { tables: [...tables, "teams", "shortcuts"] });
 await connection("acme_archive", "Acme Archive", "acme", { destination: "archive", tables: ["tags", "users"], schedule: { cron: "0 30 6 ? * MON-FRI", time_zone: "Europe/Berlin" } });
 await connection("acme_old", "Acme Old", "acme_old");
+await place.api("POST", "/connections/acme_archive/jobs");
 for (const name of ["acme_trial", "acme_archive", "acme_old"]) {
   await place.until(`/connections/${name}/jobs`, (jobs) => jobs.data[0]?.report, 120);
 }
@@ -63,7 +64,7 @@ await place.api("PATCH", "/connections/acme_archive", { paused: true });
 await place.api("POST", "/destinations/warehouse/check");
 for (let n = 0; n < 3; n += 1) {
   const { job } = await place.api("POST", "/connections/acme_europe/jobs");
-  await place.until(`/connections/acme_europe/jobs/${job}`, (told) => told.report, 120);
+  await place.until("/connections/acme_europe/jobs", (told) => told.data.find((one) => one.id === job)?.report, 120);
 }
 const [last] = (await place.api("GET", "/connections/acme_europe/jobs")).data;
 const first = (await place.api("GET", "/connections/acme_europe/jobs")).data.at(-1);
