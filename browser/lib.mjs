@@ -23,9 +23,10 @@ async function port() {
 
 /** A program that says on a line of its output that it is there. */
 async function start(args, directory, ready) {
-  const child = spawn(bobbin, args, { cwd: directory, stdio: ["ignore", "pipe", "pipe"] });
-  child.ended = new Promise((resolve) => child.once("exit", resolve));
   let said = "";
+  const child = spawn(bobbin, args, { cwd: directory, stdio: ["ignore", "pipe", "pipe"] });
+  if (process.env.SAID) child.once("exit", (code, signal) => console.error(`${args[0]} ended: ${code} ${signal}\n${said}`));
+  child.ended = new Promise((resolve) => child.once("exit", resolve));
   child.stderr.on("data", (data) => { said += data; });
   await new Promise((resolve, reject) => {
     const lines = readline.createInterface({ input: child.stdout });

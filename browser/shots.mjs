@@ -17,8 +17,14 @@ const organisation = {
 const place = await Place.make(organisation);
 const browser = await Browser.open();
 const kinds = { light: {}, dark: { colorScheme: "dark" } };
-const shot = (page, name, kind) =>
-  page.screenshot({ path: path.join(out, `${name}-${kind}.jpg`), type: "jpeg", quality: 82, fullPage: true });
+// As high as a person scrolls, and small enough to be kept.
+const shot = async (page, name, kind) => {
+  const high = await page.evaluate(() => document.documentElement.scrollHeight);
+  await page.screenshot({
+    path: path.join(out, `${name}-${kind}.jpg`), type: "jpeg", quality: 60, fullPage: true,
+    clip: { x: 0, y: 0, width: 1280, height: Math.min(high, 1800) },
+  });
+};
 
 // Empty.
 for (const [kind, options] of Object.entries(kinds)) {

@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn calls_follow_from_pages_and_windows() {
         for (records, expected) in
-            [(0, 1), (1, 1), (500, 1), (501, 2), (10_000, 20), (10_001, 22), (100_000, 206)]
+            [(0, 1), (1, 1), (500, 1), (501, 2), (10_000, 20), (10_001, 21), (100_000, 206)]
         {
             assert_eq!(calls(records, 500, 10_000), expected, "{records}");
         }

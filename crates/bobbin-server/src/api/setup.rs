@@ -196,7 +196,9 @@ pub(crate) fn clone_of(api: &Api, connection: &str, wish: CloneWish) -> Answer<S
     let connection = known(api, connection)?;
     let display_name = wish.display_name.trim().to_owned();
     let wrong = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-    names::free(api, &display_name, None).map_err(wrong)?;
+    if display_name.is_empty() || display_name.len() > names::LONGEST {
+        return Err(wrong("`display_name` is a text of 1 to 200 bytes"));
+    }
     let ledger = api.engine.ledger()?;
     let name = names::slug(&display_name, |name| names::is_taken(api, &*ledger, name))?
         .ok_or_else(|| wrong("`display_name` has no letter or digit"))?;
