@@ -1,7 +1,9 @@
 //! The machine and what bobbin takes of it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -34,10 +36,7 @@ pub(super) fn about(config: &Config, now: Timestamp) -> Value {
             waiting.insert(connection.id.to_string(), streams.into());
         }
     }
-    let sizes = DIRECTORIES.iter().map(|name| {
-        let (files, bytes) = size(&config.home.join(name));
-        ((*name).to_owned(), json!({ "files": files, "size_bytes": bytes }))
-    });
+    let sizes = sizes(&config.home);
     json!({
         "made_at": now,
         "version": env!("CARGO_PKG_VERSION"),
@@ -56,7 +55,7 @@ pub(super) fn about(config: &Config, now: Timestamp) -> Value {
             "most_resident_bytes": kibibytes("/proc/self/status", "VmHWM:"),
         },
         "disk": disk(&config.home),
-        "directories": sizes.collect::<Map<String, Value>>(),
+        "directories": sizes,
         "waiting": waiting,
     })
 }
@@ -82,6 +81,30 @@ fn disk(home: &Path) -> Value {
             "files_available": disk.f_favail,
         })
     })
+}
+
+/// How long sizes are told again: counting a hundred thousand files takes a while.
+const COUNTED_FOR: Duration = Duration::from_mins(1);
+
+/// The sizes last counted, of which directory and when.
+static COUNTED: Mutex<Option<(PathBuf, Instant, Value)>> = Mutex::new(None);
+
+/// Files and bytes of the directories below bobbin's own.
+fn sizes(home: &Path) -> Value {
+    let mut counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((of, at, told)) = &*counted
+        && of == home
+        && at.elapsed() < COUNTED_FOR
+    {
+        return told.clone();
+    }
+    let told = DIRECTORIES.iter().map(|name| {
+        let (files, bytes) = size(&home.join(name));
+        ((*name).to_owned(), json!({ "files": files, "size_bytes": bytes }))
+    });
+    let told: Value = told.collect::<Map<String, Value>>().into();
+    *counted = Some((home.to_owned(), Instant::now(), told.clone()));
+    told
 }
 
 /// Files below a directory, and their bytes.
