@@ -8,7 +8,6 @@ mod timing;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -18,10 +17,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::destinations::CheckedPart;
-use super::field::{self, Entered, Field, Refused, Wrongs, plain};
+use super::field::{self, Entered, Field, Pairs, Refused, Wrongs, plain};
 use super::show::{Ago, State as Shown, Told};
 use super::steps::Step;
-use super::{Frame, Place, Said, Visit, destinations, gone_to, part, shown, shown_as};
+use super::{Frame, Place, Said, Visit, destinations, gone_to, part, shown};
 use crate::api::{Answer, asked, known, setup};
 use crate::names;
 use crate::problem::Problem;
@@ -277,12 +276,8 @@ pub(super) async fn key(
 }
 
 /// Keeps a new connection and begins its check.
-pub(super) async fn make(
-    State(api): State<Arc<Api>>,
-    visit: Visit,
-    Form(pairs): Form<Vec<(String, String)>>,
-) -> Response {
-    kept(api, visit, None, Entered::new(pairs)).await
+pub(super) async fn make(State(api): State<Arc<Api>>, visit: Visit, pairs: Pairs) -> Response {
+    kept(api, visit, None, pairs).await
 }
 
 /// Keeps what was changed of the first step and begins another check.
@@ -290,28 +285,23 @@ pub(super) async fn set_key(
     State(api): State<Arc<Api>>,
     visit: Visit,
     Path(name): Path<String>,
-    Form(pairs): Form<Vec<(String, String)>>,
+    pairs: Pairs,
 ) -> Response {
-    kept(api, visit, Some(name), Entered::new(pairs)).await
+    kept(api, visit, Some(name), pairs).await
 }
 
-async fn kept(api: Arc<Api>, visit: Visit, name: Option<String>, entered: Entered) -> Response {
-    let (given, of) = (entered.clone(), name.clone());
-    let kept = asked(Arc::clone(&api), move |api| {
+async fn kept(api: Arc<Api>, visit: Visit, name: Option<String>, pairs: Pairs) -> Response {
+    let of = name.clone();
+    let act = move |api: &Api, entered: &Entered| {
         let draft = of.as_deref().map(|name| Draft::of(api, name)).transpose()?;
-        Ok(keep(api, draft.as_ref(), &given))
-    });
-    match kept.await.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok((id, unbegun)) => gone_to(&format!("/add/{id}/check"), unbegun.as_ref()),
-        Err(Refused::Else(problem)) => problem.into_response(),
-        Err(Refused::Wrong(wrongs)) => {
-            let page = move |api: &Api, frame| {
-                let draft = name.as_deref().map(|name| Draft::of(api, name)).transpose()?;
-                Ok(key_page(api, frame, draft.as_ref(), Some(&entered), &wrongs))
-            };
-            shown_as(StatusCode::UNPROCESSABLE_ENTITY, api, visit, Place::Connections, page).await
-        }
-    }
+        let (id, unbegun) = keep(api, draft.as_ref(), entered)?;
+        Ok(Some((format!("/add/{id}/check"), unbegun)))
+    };
+    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
+        let draft = name.as_deref().map(|name| Draft::of(api, name)).transpose()?;
+        Ok(key_page(api, frame, draft.as_ref(), Some(entered), wrongs))
+    };
+    field::sent((api, visit, Place::Connections), pairs, act, again).await
 }
 
 /// Keeps what was entered, and begins a check; gives the connection, and what is to be said if none began.

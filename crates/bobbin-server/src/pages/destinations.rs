@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bobbin_engine::ledger::{Checked, Side, Thing};
 use serde::Deserialize;
 
-use super::field::{self, Entered, Field, Refused, Wrongs};
+use super::field::{self, Entered, Field, Pairs, Refused, Wrongs};
 use super::show::{Ago, Lasting, State as Shown, Told, between};
 use super::{Frame, Place, Said, Visit, gone_to, part, shown, shown_as};
 use crate::api::{Answer, asked};
@@ -269,28 +269,16 @@ pub(super) async fn add(
     .await
 }
 
-pub(super) async fn make(
-    State(api): State<Arc<Api>>,
-    visit: Visit,
-    Form(pairs): Form<Vec<(String, String)>>,
-) -> Response {
-    let entered = Entered::new(pairs);
-    let given = entered.clone();
-    let made = asked(Arc::clone(&api), move |api| Ok(save(api, None, &given))).await;
-    match made.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok((name, unbegun)) => {
-            gone_to(&format!("/destinations/{name}"), Some(&kept("It is set up.", unbegun)))
-        }
-        Err(Refused::Else(problem)) => problem.into_response(),
-        Err(Refused::Wrong(wrongs)) => {
-            let make = move |api: &Api, frame: Frame| {
-                let kind = entered.get("type");
-                let form = Some(DestinationForm::of(api, kind, None, Some(&entered), &wrongs)?);
-                Ok(AddPage { frame: frame.titled("Add a destination"), form })
-            };
-            shown_as(StatusCode::UNPROCESSABLE_ENTITY, api, visit, Place::Destinations, make).await
-        }
-    }
+pub(super) async fn make(State(api): State<Arc<Api>>, visit: Visit, pairs: Pairs) -> Response {
+    let act = |api: &Api, entered: &Entered| {
+        let (name, unbegun) = save(api, None, entered)?;
+        Ok(Some((format!("/destinations/{name}"), Some(kept("It is set up.", unbegun)))))
+    };
+    let again = |api: &Api, frame: Frame, entered: &Entered, wrongs: &Wrongs| {
+        let form = DestinationForm::of(api, entered.get("type"), None, Some(entered), wrongs)?;
+        Ok(AddPage { frame: frame.titled("Add a destination"), form: Some(form) })
+    };
+    field::sent((api, visit, Place::Destinations), pairs, act, again).await
 }
 
 #[derive(Template)]
@@ -432,27 +420,18 @@ pub(super) async fn change(
     State(api): State<Arc<Api>>,
     visit: Visit,
     Path(name): Path<String>,
-    Form(pairs): Form<Vec<(String, String)>>,
+    pairs: Pairs,
 ) -> Response {
-    let entered = Entered::new(pairs);
-    let (given, of) = (entered.clone(), name.clone());
-    let made = asked(Arc::clone(&api), move |api| {
-        let found = find(api, &of)?;
-        Ok(save(api, Some(&found), &given))
-    });
-    match made.await.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok((name, unbegun)) => {
-            let said = kept("Saved. The next job uses it.", unbegun);
-            gone_to(&format!("/destinations/{name}"), Some(&said))
-        }
-        Err(Refused::Else(problem)) => problem.into_response(),
-        Err(Refused::Wrong(wrongs)) => {
-            let make = move |api: &Api, frame: Frame| {
-                page(api, frame, &name, Some(&entered), &wrongs, None)
-            };
-            shown_as(StatusCode::UNPROCESSABLE_ENTITY, api, visit, Place::Destinations, make).await
-        }
-    }
+    let of = name.clone();
+    let act = move |api: &Api, entered: &Entered| {
+        let (name, unbegun) = save(api, Some(&find(api, &of)?), entered)?;
+        let said = kept("Saved. The next job uses it.", unbegun);
+        Ok(Some((format!("/destinations/{name}"), Some(said))))
+    };
+    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
+        page(api, frame, &name, Some(entered), wrongs, None)
+    };
+    field::sent((api, visit, Place::Destinations), pairs, act, again).await
 }
 
 /// Removes a destination whose name was typed and that no connection uses.
@@ -460,7 +439,7 @@ pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     visit: Visit,
     Path(name): Path<String>,
-    Form(pairs): Form<Vec<(String, String)>>,
+    Form(pairs): Pairs,
 ) -> Response {
     let entered = Entered::new(pairs);
     let of = name.clone();

@@ -1,15 +1,21 @@
 //! Fields of forms: made of what a type can be set to, read back with what is wrong about each.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use askama::Template;
 use askama::filters::HtmlSafe;
+use axum::Form;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use bobbin_core::{Error, ErrorKind};
 use serde_json::{Map, Value};
 
 use super::show::Told;
+use super::{Frame, Place, Said, Visit, gone_to, shown_as};
+use crate::api::{Answer, asked};
 use crate::problem::Problem;
-use crate::{Part, Property, Type};
+use crate::{Api, Part, Property, Type};
 
 /// What somebody entered into a form, name by name.
 #[derive(Clone, Default)]
@@ -100,6 +106,30 @@ impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         Self::Else(error.into())
     }
+}
+
+/// The pairs of a form.
+pub(crate) type Pairs = Form<Vec<(String, String)>>;
+
+/// Does what a form asks for and goes where `act` says, with what is said there. The form is shown again as it was
+/// filled in, by `again`, where something is wrong, or where `act` says nowhere since somebody only looks.
+pub(crate) async fn sent<T: Template + Send + 'static>(
+    (api, visit, place): (Arc<Api>, Visit, Place),
+    Form(pairs): Pairs,
+    act: impl FnOnce(&Api, &Entered) -> Result<Option<(String, Option<Said>)>, Refused> + Send + 'static,
+    again: impl FnOnce(&Api, Frame, &Entered, &Wrongs) -> Answer<T> + Send + 'static,
+) -> Response {
+    let entered = Entered::new(pairs);
+    let given = entered.clone();
+    let done = asked(Arc::clone(&api), move |api| Ok(act(api, &given))).await;
+    let (status, wrongs) = match done.unwrap_or_else(|problem| Err(problem.into())) {
+        Ok(Some((to, said))) => return gone_to(&to, said.as_ref()),
+        Ok(None) => (StatusCode::OK, Wrongs::default()),
+        Err(Refused::Else(problem)) => return problem.into_response(),
+        Err(Refused::Wrong(wrongs)) => (StatusCode::UNPROCESSABLE_ENTITY, wrongs),
+    };
+    let make = move |api: &Api, frame| again(api, frame, &entered, &wrongs);
+    shown_as(status, api, visit, place, make).await
 }
 
 /// One field of a form, with its label, its help and what is wrong about it.

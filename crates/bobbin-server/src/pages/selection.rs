@@ -210,6 +210,11 @@ fn any_matches(patterns: &[String], table: &str) -> bool {
     patterns.any(|text| Pattern::new(text.as_str()).matches(table))
 }
 
+/// Whether somebody only wants all boxes checked, or none, without a script.
+pub(crate) fn looks(entered: &Entered) -> bool {
+    ["all", "none"].contains(&entered.get("act"))
+}
+
 /// Puts what was chosen into a connection, in the words of the file. What is not on offer now stays as it was.
 ///
 /// # Errors

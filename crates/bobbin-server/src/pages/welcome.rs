@@ -12,7 +12,7 @@ use bobbin_engine::ledger::{Role, Thing};
 use serde::Deserialize;
 
 use super::destinations::{self, DestinationForm};
-use super::field::{Entered, Field, Refused, Wrongs};
+use super::field::{self, Entered, Field, Pairs, Refused, Wrongs};
 use super::show::Told;
 use super::steps::Step;
 use super::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
@@ -107,7 +107,7 @@ pub(super) async fn make_user(
     Extension(peer): Extension<Peer>,
     (method, uri, headers): (Method, Uri, HeaderMap),
     visit: Visit,
-    Form(pairs): Form<Vec<(String, String)>>,
+    Form(pairs): Pairs,
 ) -> Response {
     let entered = Entered::new(pairs);
     let (name, password) = (entered.get("name").to_owned(), entered.raw("password"));
@@ -209,22 +209,15 @@ pub(super) async fn destination(
 pub(super) async fn make_destination(
     State(api): State<Arc<Api>>,
     visit: Visit,
-    Form(pairs): Form<Vec<(String, String)>>,
+    pairs: Pairs,
 ) -> Response {
-    let entered = Entered::new(pairs);
-    let given = entered.clone();
-    let made = asked(Arc::clone(&api), move |api| Ok(destinations::save(api, None, &given))).await;
-    match made.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok((_, unbegun)) => {
-            gone_to("/add", Some(&destinations::kept("The destination is set up.", unbegun)))
-        }
-        Err(Refused::Else(problem)) => problem.into_response(),
-        Err(Refused::Wrong(wrongs)) => {
-            let page = move |api: &Api, frame| {
-                let kind = entered.get("type");
-                destination_page(api, frame, kind, Some(&entered), &wrongs)
-            };
-            shown_as(StatusCode::UNPROCESSABLE_ENTITY, api, visit, Place::Else, page).await
-        }
-    }
+    let act = |api: &Api, entered: &Entered| {
+        let (_, unbegun) = destinations::save(api, None, entered)?;
+        let said = destinations::kept("The destination is set up.", unbegun);
+        Ok(Some(("/add".to_owned(), Some(said))))
+    };
+    let again = |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
+        destination_page(api, frame, entered.get("type"), Some(entered), wrongs)
+    };
+    field::sent((api, visit, Place::Else), pairs, act, again).await
 }

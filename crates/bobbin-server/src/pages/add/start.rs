@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Form};
 use serde::Deserialize;
 
 use super::{Draft, setting};
 use crate::Api;
 use crate::api::{Answer, asked};
 use crate::gate::Watch;
-use crate::pages::field::{Entered, Field, Refused, Wrongs};
+use crate::pages::field::{self, Entered, Field, Pairs, Refused, Wrongs};
 use crate::pages::forecast::{ForecastPart, read_start, start_field};
 use crate::pages::steps::Step;
-use crate::pages::{Frame, Place, Visit, gone_to, part, shown, shown_as};
+use crate::pages::{Frame, Place, Visit, part, shown};
 
 #[derive(Template)]
 #[template(path = "add_start.html")]
@@ -118,24 +117,21 @@ pub(in crate::pages) async fn set_start(
     State(api): State<Arc<Api>>,
     visit: Visit,
     Path(name): Path<String>,
-    Form(pairs): Form<Vec<(String, String)>>,
+    pairs: Pairs,
 ) -> Response {
-    let entered = Entered::new(pairs);
-    let date = entered.get("start_date").to_owned();
-    if entered.get("act") == "forecast" {
-        let date: String = form_urlencoded::byte_serialize(date.as_bytes()).collect();
-        return gone_to(&format!("/add/{name}/start/forecast?start_date={date}"), None);
-    }
-    let (of, given) = (name.clone(), date.clone());
-    let done = asked(Arc::clone(&api), move |api| Ok(keep(api, &of, &given)));
-    match done.await.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok(to) => gone_to(&to, None),
-        Err(Refused::Else(problem)) => problem.into_response(),
-        Err(Refused::Wrong(wrongs)) => {
-            let make = move |api: &Api, frame| page(api, frame, &name, &date, &wrongs, None);
-            shown_as(StatusCode::UNPROCESSABLE_ENTITY, api, visit, Place::Connections, make).await
+    let of = name.clone();
+    let act = move |api: &Api, entered: &Entered| {
+        let date = entered.get("start_date");
+        if entered.get("act") == "forecast" {
+            let date: String = form_urlencoded::byte_serialize(date.as_bytes()).collect();
+            return Ok(Some((format!("/add/{of}/start/forecast?start_date={date}"), None)));
         }
-    }
+        Ok(Some((keep(api, &of, date)?, None)))
+    };
+    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
+        page(api, frame, &name, entered.get("start_date"), wrongs, None)
+    };
+    field::sent((api, visit, Place::Connections), pairs, act, again).await
 }
 
 fn keep(api: &Api, name: &str, date: &str) -> Result<String, Refused> {

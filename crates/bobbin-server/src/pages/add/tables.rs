@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bobbin_core::tap::Discovery;
 
 use super::Draft;
 use crate::Api;
-use crate::api::{Answer, asked};
-use crate::pages::field::{Entered, Refused, Wrongs};
+use crate::api::Answer;
+use crate::pages::field::{self, Entered, Pairs, Refused, Wrongs};
 use crate::pages::selection::{self, Tables};
 use crate::pages::steps::Step;
-use crate::pages::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
+use crate::pages::{Frame, Place, Said, Visit, shown};
 use crate::problem::Problem;
 
 #[derive(Template)]
@@ -79,29 +78,24 @@ pub(in crate::pages) async fn finish(
     State(api): State<Arc<Api>>,
     visit: Visit,
     Path(name): Path<String>,
-    Form(pairs): Form<Vec<(String, String)>>,
+    pairs: Pairs,
 ) -> Response {
-    let entered = Entered::new(pairs);
-    let (status, wrongs) = if ["all", "none"].contains(&entered.get("act")) {
-        (StatusCode::OK, Wrongs::default())
-    } else {
-        let (of, given) = (name.clone(), entered.clone());
-        let done = asked(Arc::clone(&api), move |api| Ok(keep(api, &of, &given)));
-        match done.await.unwrap_or_else(|problem| Err(problem.into())) {
-            Ok(paused) => {
-                let said = Said::good(if paused {
-                    "It is set up, and paused: its first job begins once it is resumed."
-                } else {
-                    "It is set up. The first job has begun."
-                });
-                return gone_to(&format!("/connections/{name}"), Some(&said));
-            }
-            Err(Refused::Else(problem)) => return problem.into_response(),
-            Err(Refused::Wrong(wrongs)) => (StatusCode::UNPROCESSABLE_ENTITY, wrongs),
+    let of = name.clone();
+    let act = move |api: &Api, entered: &Entered| {
+        if selection::looks(entered) {
+            return Ok(None);
         }
+        let said = Said::good(if keep(api, &of, entered)? {
+            "It is set up, and paused: its first job begins once it is resumed."
+        } else {
+            "It is set up. The first job has begun."
+        });
+        Ok(Some((format!("/connections/{of}"), Some(said))))
     };
-    let make = move |api: &Api, frame| page(api, frame, &name, Some(&entered), &wrongs);
-    shown_as(status, api, visit, Place::Connections, make).await
+    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
+        page(api, frame, &name, Some(entered), wrongs)
+    };
+    field::sent((api, visit, Place::Connections), pairs, act, again).await
 }
 
 /// Keeps the choice; tells whether the connection is paused.

@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::Draft;
 use crate::Api;
-use crate::api::asked;
-use crate::pages::field::{Entered, Refused, Wrongs};
+use crate::pages::field::{self, Entered, Pairs, Refused, Wrongs};
 use crate::pages::schedule::ScheduleForm;
 use crate::pages::steps::Step;
-use crate::pages::{Frame, Place, Visit, gone_to, shown, shown_as};
+use crate::pages::{Frame, Place, Visit, shown};
 
 #[derive(Template)]
 #[template(path = "add_schedule.html")]
@@ -53,24 +50,18 @@ pub(in crate::pages) async fn set_timing(
     State(api): State<Arc<Api>>,
     visit: Visit,
     Path(name): Path<String>,
-    Form(pairs): Form<Vec<(String, String)>>,
+    pairs: Pairs,
 ) -> Response {
-    let entered = Entered::new(pairs);
-    let (of, given) = (name.clone(), entered.clone());
-    let looks = entered.get("act") == "preview";
-    let done = asked(Arc::clone(&api), move |api| Ok(keep(api, &of, &given, looks)));
-    let (status, wrongs) = match done.await.unwrap_or_else(|problem| Err(problem.into())) {
-        Ok(Some(to)) => return gone_to(&to, None),
-        Ok(None) => (StatusCode::OK, Wrongs::default()),
-        Err(Refused::Else(problem)) => return problem.into_response(),
-        Err(Refused::Wrong(wrongs)) => (StatusCode::UNPROCESSABLE_ENTITY, wrongs),
+    let of = name.clone();
+    let act = move |api: &Api, entered: &Entered| {
+        let looks = entered.get("act") == "preview";
+        Ok(keep(api, &of, entered, looks)?.map(|to| (to, None)))
     };
-    let make = move |api: &Api, frame| {
+    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
         let draft = Draft::of(api, &name)?;
-        let schedule = ScheduleForm::entered(&entered, &wrongs, None);
-        Ok(page(frame, &draft, schedule, &wrongs))
+        Ok(page(frame, &draft, ScheduleForm::entered(entered, wrongs, None), wrongs))
     };
-    shown_as(status, api, visit, Place::Connections, make).await
+    field::sent((api, visit, Place::Connections), pairs, act, again).await
 }
 
 /// Keeps the schedule and tells where to go on; none where somebody only wants to see it.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Form};
 use bobbin_core::id::StreamName;
 use bobbin_engine::ledger::{Side, Thing};
 use jiff::Timestamp;
@@ -17,13 +17,13 @@ use super::tables::written;
 use super::{Head, Tab};
 use crate::api::forecast as counts;
 use crate::api::setup::{CloneWish, clone_of, removal, sharers};
-use crate::api::{Answer, asked, known};
+use crate::api::{Answer, known};
 use crate::gate::Watch;
 use crate::pages::destinations::{self, CheckedPart};
-use crate::pages::field::{Entered, Field, Refused, Wrongs};
+use crate::pages::field::{self, Entered, Field, Pairs, Refused, Wrongs};
 use crate::pages::forecast::{read_start, start_field};
 use crate::pages::schedule::ScheduleForm;
-use crate::pages::{Frame, Place, Said, Visit, gone_to, part, shown, shown_as};
+use crate::pages::{Frame, Place, Said, Visit, part, shown};
 use crate::problem::Problem;
 use crate::{Api, Edit, Managed, Part, names};
 
@@ -225,27 +225,24 @@ pub(in crate::pages) async fn settings(
     shown(api, visit, Place::Connections, move |api, frame| page(api, frame, &name, &none)).await
 }
 
-type Pairs = Form<Vec<(String, String)>>;
-
 /// Does what a form asks for and goes where that says, or shows the form again.
 async fn done<S: Into<Said> + Send + 'static>(
     api: Arc<Api>,
     visit: Visit,
     (name, form): (String, &'static str),
-    Form(pairs): Pairs,
+    pairs: Pairs,
     act: impl FnOnce(&Api, &str, &Entered) -> Result<(String, S), Refused> + Send + 'static,
 ) -> Response {
-    let entered = Entered::new(pairs);
-    let (of, given) = (name.clone(), entered.clone());
-    let done = asked(Arc::clone(&api), move |api| Ok(act(api, &of, &given))).await;
-    let (status, wrongs) = match done {
-        Ok(Ok((to, said))) => return gone_to(&to, Some(&said.into())),
-        Ok(Err(Refused::Wrong(wrongs))) => (StatusCode::UNPROCESSABLE_ENTITY, wrongs),
-        Ok(Err(Refused::Else(problem))) | Err(problem) => return problem.into_response(),
+    let of = name.clone();
+    let act = move |api: &Api, entered: &Entered| {
+        let (to, said) = act(api, &of, entered)?;
+        Ok(Some((to, Some(said.into()))))
     };
-    let again = Again { form, entered, wrongs };
-    let make = move |api: &Api, frame| page(api, frame, &name, &again);
-    shown_as(status, api, visit, Place::Connections, make).await
+    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
+        let again = Again { form, entered: entered.clone(), wrongs: wrongs.clone() };
+        page(api, frame, &name, &again)
+    };
+    field::sent((api, visit, Place::Connections), pairs, act, again).await
 }
 
 fn own(name: &str) -> String {

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bobbin_engine::ledger::Thing;
 use serde_json::{Map, Value};
 
 use super::{Head, Tab};
-use crate::api::{Answer, asked, known};
-use crate::pages::field::{Entered, Refused, Wrongs};
+use crate::api::{Answer, known};
+use crate::pages::field::{self, Entered, Pairs, Refused, Wrongs};
 use crate::pages::selection::{self, Tables};
-use crate::pages::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
+use crate::pages::{Frame, Place, Said, Visit, shown};
 use crate::problem::Problem;
 use crate::{Api, Edit};
 
@@ -78,26 +77,21 @@ pub(in crate::pages) async fn save(
     State(api): State<Arc<Api>>,
     visit: Visit,
     Path(name): Path<String>,
-    Form(pairs): Form<Vec<(String, String)>>,
+    pairs: Pairs,
 ) -> Response {
-    let entered = Entered::new(pairs);
-    let (status, wrongs) = if ["all", "none"].contains(&entered.get("act")) {
-        (StatusCode::OK, Wrongs::default())
-    } else {
-        let (of, given) = (name.clone(), entered.clone());
-        match asked(Arc::clone(&api), move |api| Ok(keep(api, &of, &given))).await {
-            Ok(Ok(())) => {
-                let said = Said::good("Chosen. It counts from the next job on.");
-                return gone_to(&format!("/connections/{name}/tables"), Some(&said));
-            }
-            Ok(Err(Refused::Wrong(wrongs))) => (StatusCode::UNPROCESSABLE_ENTITY, wrongs),
-            Ok(Err(Refused::Else(problem))) | Err(problem) => return problem.into_response(),
+    let of = name.clone();
+    let act = move |api: &Api, entered: &Entered| {
+        if selection::looks(entered) {
+            return Ok(None);
         }
+        keep(api, &of, entered)?;
+        let said = Said::good("Chosen. It counts from the next job on.");
+        Ok(Some((format!("/connections/{of}/tables"), Some(said))))
     };
-    shown_as(status, api, visit, Place::Connections, move |api, frame| {
-        page(api, frame, &name, Some(&entered), &wrongs)
-    })
-    .await
+    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
+        page(api, frame, &name, Some(entered), wrongs)
+    };
+    field::sent((api, visit, Place::Connections), pairs, act, again).await
 }
 
 fn keep(api: &Api, name: &str, entered: &Entered) -> Result<(), Refused> {
