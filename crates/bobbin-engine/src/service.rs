@@ -125,6 +125,7 @@ struct Ended {
 }
 
 struct Running {
+    trigger: Trigger,
     cancel: Cancel,
     since: Timestamp,
     until: Timestamp,
@@ -358,7 +359,7 @@ impl Round<'_> {
             let limit = self.limit(&connection);
             let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
             let until = now.checked_add(limit).unwrap_or(Timestamp::MAX);
-            let running = Running { cancel, since: now, until, told: false, thread };
+            let running = Running { trigger, cancel, since: now, until, told: false, thread };
             self.running.insert(connection, running);
         }
         Ok(())

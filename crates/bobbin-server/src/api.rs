@@ -12,7 +12,7 @@ use axum::{Extension, Json, Router, middleware};
 use bobbin_core::Error;
 use bobbin_core::id::{ConnectionId, JobId, StreamName};
 use bobbin_engine::RunReport;
-use bobbin_engine::ledger::{JobRow, Load, SlotRow};
+use bobbin_engine::ledger::{JobRow, Load, SlotRow, Trigger};
 use bobbin_engine::service::Seen;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -376,11 +376,35 @@ async fn job(
     Path((connection, job)): Path<(String, String)>,
 ) -> Answer<Json<Job>> {
     let row = asked(api, move |api| {
-        let id = JobId::from(job.as_str());
-        let row = api.engine.ledger()?.job(&known(api, &connection)?, &id)?;
+        let row = job_row(api, &known(api, &connection)?, &job.as_str().into())?;
         row.map(Job::of).ok_or_else(|| Problem::not_found("job"))
     });
     Ok(Json(row.await?))
+}
+
+/// A job as the ledger knows it, or as it will: one that somebody asked for has a name before it has begun, and
+/// whoever was told that name finds it running.
+pub(crate) fn job_row(api: &Api, connection: &ConnectionId, job: &JobId) -> Answer<Option<JobRow>> {
+    let ledger = api.engine.ledger()?;
+    if let Some(row) = ledger.job(connection, job)? {
+        return Ok(Some(row));
+    }
+    let seen = api.control.look()?.into_iter().find(|seen| seen.connection == *connection);
+    let trigger = seen.and_then(|seen| seen.trigger);
+    // It may have begun, and even ended, since.
+    if let Some(row) = ledger.job(connection, job)? {
+        return Ok(Some(row));
+    }
+    Ok(match trigger {
+        Some(trigger @ Trigger::Asked(at)) if trigger.job().as_ref() == Some(job) => Some(JobRow {
+            id: job.clone(),
+            started: at,
+            trigger: trigger.word().to_owned(),
+            ended: false,
+            report: None,
+        }),
+        _ => None,
+    })
 }
 
 /// The tables into which rows were loaded, with their counts (F-59).

@@ -258,13 +258,16 @@ impl Round<'_> {
     fn look(&self) -> Vec<Seen> {
         let seen = |(scheduled, _): &(Scheduled, Timestamp)| {
             let connection = &scheduled.connection;
+            let waiting = self.waits(connection);
+            let running = self.running.get(connection);
             Seen {
                 connection: connection.clone(),
                 schedule: scheduled.schedule.clone(),
                 next: self.timetable.next(connection),
                 paused: scheduled.paused,
-                running_since: self.running.get(connection).map(|running| running.since),
-                waiting: self.waits(connection).is_some(),
+                running_since: running.map(|running| running.since),
+                waiting: waiting.is_some(),
+                trigger: waiting.or(running.map(|running| running.trigger)),
             }
         };
         self.scheduled.values().map(seen).collect()

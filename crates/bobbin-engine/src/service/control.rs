@@ -11,6 +11,7 @@ use bobbin_core::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 
 use super::{Ended, Scheduled};
+use crate::ledger::Trigger;
 
 /// What the deciding thread hears.
 pub(super) enum Message {
@@ -55,6 +56,8 @@ pub struct Seen {
     pub running_since: Option<Timestamp>,
     /// Whether a job of it waits for its turn.
     pub waiting: bool,
+    /// Why the job is that waits or runs.
+    pub trigger: Option<Trigger>,
 }
 
 /// Asks a running service; clones ask the same one. A service that has ended refuses everything.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::{Body, Frame, Place, Said, Visit, gone_to, part, shown};
 use crate::Api;
-use crate::api::{Answer, asked, known};
+use crate::api::{Answer, asked, job_row, known};
 use crate::gate::Watch;
 use crate::live::{Live, Which, locked};
 use crate::problem::Problem;
@@ -82,28 +82,31 @@ struct Seen {
     read: f64,
     /// Whether the log is gone, or there never was one.
     no_log: bool,
+    /// Whether it was asked for and has not begun.
+    waits: bool,
 }
 
 impl Seen {
     /// Reads on in the log for some time.
     fn of(api: &Api, live: &Live, (connection, job): (&str, &str), time: Duration) -> Answer<Self> {
         let which: Which = (known(api, connection)?, job.into());
-        let row = api.engine.ledger()?.job(&which.0, &which.1)?;
+        let row = job_row(api, &which.0, &which.1)?;
         let row = row.ok_or_else(|| Problem::not_found("extraction"))?;
         let address = format!("/connections/{connection}/extractions/{job}");
-        let (view, read, no_log) = match live.reader(&api.engine, &which) {
+        let (view, read, found) = match live.reader(&api.engine, &which) {
             Ok(reader) => {
                 let mut reader = locked(&reader);
                 let whole = reader.advance(Instant::now() + time)?;
                 let read = if whole { 1.0 } else { reader.progress().min(0.99) };
-                (Arc::clone(reader.view()), read, false)
+                (Arc::clone(reader.view()), read, true)
             }
             Err(error) if error.kind() == bobbin_core::ErrorKind::NotFound => {
-                (Arc::default(), 1.0, true)
+                (Arc::default(), 1.0, false)
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { which, address, row, view, read, no_log })
+        let (no_log, waits) = (!found && row.ended, !found && !row.ended);
+        Ok(Self { which, address, row, view, read, no_log, waits })
     }
 
     fn is_running(&self) -> bool {
@@ -166,7 +169,7 @@ pub(super) async fn stop(
     let to = format!("/connections/{connection}/extractions/{job}");
     asked(api, move |api| {
         let id = known(api, &connection)?;
-        let row = api.engine.ledger()?.job(&id, &job.as_str().into())?;
+        let row = job_row(api, &id, &job.as_str().into())?;
         if row.ok_or_else(|| Problem::not_found("extraction"))?.ended {
             let detail = "this extraction has already ended";
             return Err(Problem::new(axum::http::StatusCode::CONFLICT, detail));

@@ -217,6 +217,52 @@ fn f104_a_running_extraction_is_watched_and_stopped_by_those_who_may() {
     serving.stop();
 }
 
+/// Whoever asked for a job finds it from that instant on, if it waits for its turn.
+#[test]
+fn f104_an_extraction_that_waits_for_its_turn_has_a_page() {
+    let mut config = tiny(75);
+    config.rate.factor = 1.0;
+    config.latency_ms = 400;
+    let sim = Simulator::start(config).unwrap();
+    let desk = empty(&sim);
+    let serving = Serving::start_with(&desk, &["--jobs", "1"]);
+    set_up(&serving, &sim, &["customers", "conversations", "messages"]);
+    job(&serving, |job| job["status"] == "running");
+    let other = json!({
+        "name": "d", "source": "kustomer", "destination": "out", "tables": ["tags"], "schema": "d",
+    });
+    serving.done("POST", "/api/v1/connections", &other);
+    serving.done("PATCH", "/api/v1/connections/d", &json!({ "paused": true }));
+    let begun = serving.done("POST", "/api/v1/connections/d/jobs", &Value::Null);
+    let job = begun["job"].as_str().unwrap();
+    let known = serving.get(&format!("/api/v1/connections/d/jobs/{job}"));
+    assert_eq!((&known["id"], &known["status"]), (&json!(job), &json!("running")));
+    assert_eq!(serving.get("/api/v1/connections/d/jobs")["data"], json!([]), "it has not begun");
+    let olga = person(&serving, "olga", "operator");
+    let address = format!("/connections/d/extractions/{job}");
+    let page = look(&olga, &address).assert(200).text;
+    assert!(page.contains("Waiting to begin") && page.contains("No lines yet"), "{page}");
+    assert!(page.contains(&format!("sse-connect=\"{address}/live\"")), "{page}");
+    look(&olga, "/connections/d/extractions/20200101T000000.000000Z").assert(404);
+    // It is watched until the other one ends and its turn comes.
+    let cookie = olga.cookie.clone();
+    let url = format!("http://{}{address}/live", serving.address);
+    let watching = std::thread::spawn(move || {
+        let answer = ureq::get(url).header("Cookie", cookie).call().unwrap();
+        BufReader::new(answer.into_body().into_reader())
+            .lines()
+            .map_while(Result::ok)
+            .collect::<Vec<String>>()
+    });
+    serving.done("POST", "/api/v1/connections/c/stop", &Value::Null);
+    let lines = watching.join().unwrap();
+    for text in ["Waiting to begin", "Running", "event: ended"] {
+        assert!(lines.iter().any(|line| line.contains(text)), "{text}: {lines:#?}");
+    }
+    assert!(look(&olga, &address).assert(200).text.contains("Complete"));
+    serving.stop();
+}
+
 /// Viewers take no connection from those who ask: as many as there are connections may look.
 #[test]
 fn those_who_look_keep_nobody_from_asking() {

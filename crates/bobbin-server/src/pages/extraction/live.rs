@@ -23,7 +23,7 @@ use super::log::{LineShown, NewLines};
 use super::parts::{BudgetPart, HeadPart, TablesPart, TroublesPart};
 use super::{LATER, Seen};
 use crate::Api;
-use crate::api::{Answer, asked, known};
+use crate::api::{Answer, asked, job_row, known};
 use crate::gate::Watch;
 use crate::guests::Seat;
 use crate::live::{Live, Parts, Pulse, Which, locked};
@@ -46,7 +46,7 @@ pub(in super::super) async fn follow(
     let (live, question) = (Arc::clone(&watch.live), Arc::clone(&api));
     let which = asked(question, move |api| {
         let which: Which = (known(api, &connection)?, job.as_str().into());
-        let row = api.engine.ledger()?.job(&which.0, &which.1)?;
+        let row = job_row(api, &which.0, &which.1)?;
         row.ok_or_else(|| Problem::not_found("extraction"))?;
         Ok(which)
     })

@@ -159,7 +159,7 @@ impl LinesPart {
             no_log: seen.no_log,
             reading: (seen.read < 1.0).then(|| ((seen.read * 100.0) as u64, wanted.again())),
         };
-        if seen.no_log {
+        if total == 0 {
             return Ok(part);
         }
         let query = wanted.query(total, most);

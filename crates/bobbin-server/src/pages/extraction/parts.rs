@@ -90,7 +90,11 @@ impl HeadPart {
             job: seen.which.1.to_string(),
             connection: seen.which.0.to_string(),
             address: seen.address.clone(),
-            state: State::of(row.status()),
+            state: if seen.waits {
+                State::new("busy", "Waiting to begin")
+            } else {
+                State::of(row.status())
+            },
             trigger: match row.trigger.as_str() {
                 "schedule" => "By its schedule",
                 "backfill" => "To read a part again",
