@@ -188,6 +188,37 @@ export async function fits(page) {
   assert.ok(wide <= shown, `${page.url()} is ${wide} wide and ${shown} is shown`);
 }
 
+/** Text that would be more than text on a page that does not take care. */
+export const EVIL = "'\"><i data-evil onclick=x></i><script data-evil>alert(1)</script><img data-evil src=x onerror=alert(2)>";
+
+/** Nothing of a page was made by such a text: neither an element nor a handler. */
+export async function harmless(page) {
+  const made = await page.evaluate(() => {
+    const all = [...document.querySelectorAll("*")];
+    const bad = (one) => [...one.attributes].some(({ name, value }) => name === "data-evil" || name.startsWith("on") || /^\s*javascript:/i.test(value));
+    return all.filter(bad).map((one) => one.outerHTML.slice(0, 200));
+  });
+  assert.deepEqual(made, [], `${page.url()}: text became more than text`);
+}
+
+/** Goes on by Tab, as a hand does, until what has the focus is called so. */
+export async function tabTo(page, wanted) {
+  for (let n = 0; n < 150; n += 1) {
+    await page.keyboard.press("Tab");
+    const { text, seen } = await page.evaluate(() => {
+      const one = document.activeElement;
+      const style = getComputedStyle(one);
+      const label = one.labels?.[0]?.innerText || one.innerText || one.getAttribute("aria-label") || one.name || "";
+      return { text: label.trim(), seen: style.outlineStyle !== "none" && style.outlineWidth !== "0px" };
+    });
+    if (text.startsWith(wanted)) {
+      assert.ok(seen, `the focus on ${wanted} is seen`);
+      return;
+    }
+  }
+  assert.fail(`${wanted} is not reached by keyboard at ${page.url()}`);
+}
+
 export async function logIn(page, place, name, password) {
   await page.goto(`${place.url}/login`);
   await page.getByLabel("Name").fill(name);

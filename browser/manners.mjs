@@ -1,7 +1,7 @@
 // By keyboard alone, two people at once, a service that is started anew under an open page, pages of others.
 import assert from "node:assert/strict";
 import http from "node:http";
-import { ORGANISATION, logIn, test } from "./lib.mjs";
+import { ORGANISATION, logIn, tabTo, test } from "./lib.mjs";
 
 const password = "correct horse battery";
 
@@ -12,21 +12,6 @@ await test(async (place, browser) => {
 
   // By keyboard alone: in, to the content, into a connection, to the search, paused and resumed.
   const page = await browser.page();
-  const tabTo = async (wanted) => {
-    for (let n = 0; n < 80; n += 1) {
-      await page.keyboard.press("Tab");
-      const text = await page.evaluate(() => {
-        const one = document.activeElement;
-        const style = getComputedStyle(one);
-        return { text: (one.innerText || one.getAttribute("aria-label") || one.name || "").trim(), seen: style.outlineStyle !== "none" && style.outlineWidth !== "0px" };
-      });
-      if (text.text.startsWith(wanted)) {
-        assert.ok(text.seen, `the focus on ${wanted} is seen`);
-        return;
-      }
-    }
-    assert.fail(`${wanted} is not reached by keyboard`);
-  };
   await page.goto(`${place.url}/login`);
   await page.keyboard.type("anna");
   await page.keyboard.press("Tab");
@@ -40,7 +25,7 @@ await test(async (place, browser) => {
   // Single keys do nothing until they are turned on.
   await page.keyboard.press("/");
   assert.equal(await page.evaluate(() => document.activeElement.id), "main");
-  await tabTo("anna");
+  await tabTo(page, "anna");
   await page.keyboard.press("Enter");
   await page.waitForURL(/\/me$/);
   const keys = page.getByRole("checkbox", { name: /Single keys/ });
@@ -56,13 +41,13 @@ await test(async (place, browser) => {
   await page.keyboard.press("Control+A");
   await page.keyboard.press("Delete");
   assert.equal(await page.locator("#connections tbody tr:visible").count(), 1);
-  await tabTo("support");
+  await tabTo(page, "support");
   await page.keyboard.press("Enter");
   await page.waitForURL(/\/connections\/support$/);
-  await tabTo("Pause");
+  await tabTo(page, "Pause");
   await page.keyboard.press("Enter");
   await page.getByText("Paused: no slot").waitFor();
-  await tabTo("Resume");
+  await tabTo(page, "Resume");
   await page.keyboard.press("Enter");
   await page.getByText("Resumed").waitFor();
   await page.keyboard.press("g");

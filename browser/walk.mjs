@@ -1,6 +1,6 @@
 // A person who has never seen bobbin: from the first run to the last, without a manual.
 import assert from "node:assert/strict";
-import { KEYS, ORGANISATION, axe, test } from "./lib.mjs";
+import { KEYS, ORGANISATION, axe, fits, test } from "./lib.mjs";
 
 const organisation = {
   ...ORGANISATION,
@@ -109,6 +109,15 @@ await test(async (place, browser) => {
   const id = new URL(page.url()).pathname.split("/")[2];
   const jobs = await place.until(`/connections/${id}/jobs`, (jobs) => jobs.data.length > 0);
   await page.goto(`${place.url}/connections/${id}/extractions/${jobs.data[0].id}`);
+  assert.equal(await page.locator("#run[sse-connect]").count(), 1, "it still runs");
+  // Also while it runs, in the dark and on a phone.
+  await axe(page);
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.setViewportSize({ width: 360, height: 740 });
+  await axe(page);
+  await fits(page);
+  await page.emulateMedia({ colorScheme: null });
+  await page.setViewportSize({ width: 1280, height: 900 });
   assert.equal(await page.locator("#run[sse-connect]").count(), 1, "it still runs");
   await page.locator(".state", { hasText: "Complete" }).first().waitFor({ timeout: 60_000 });
   await place.until(`/connections/${id}/jobs`, (jobs) => jobs.data[0].report);

@@ -34,6 +34,9 @@ pub struct RejectedGroup {
     pub table: String,
     /// Why, without any value.
     pub reason: String,
+    /// What the reason tells of a field.
+    #[serde(flatten)]
+    pub fault: Fault,
     /// How many.
     pub records: u64,
     /// When the latest was set aside.
@@ -42,6 +45,40 @@ pub struct RejectedGroup {
     pub whole: u64,
     /// How many were too long to be kept whole.
     pub cut: u64,
+}
+
+/// What a reason tells of a field, for lists that have a column for it. Reasons name a field in backticks and then
+/// what it is: ``the key `id` is a number where the table has text``.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Fault {
+    /// Its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// What the table has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+}
+
+impl Fault {
+    /// What `reason` tells; nothing where it speaks of no field.
+    pub fn of(reason: &str) -> Self {
+        let field = reason.split_once('`').and_then(|(_, rest)| rest.split_once('`'));
+        let Some((field, rest)) = field else { return Self::default() };
+        // A record may have several faults; the first stands for it.
+        let rest = rest.split("; ").next().unwrap_or_default();
+        let told = rest.strip_prefix(" is ").map(|told| {
+            told.split_once(" where the table has ")
+                .map_or((told, None), |(found, expected)| (found, Some(expected)))
+        });
+        Self {
+            field: Some(field.to_owned()),
+            found: told.map(|(found, _)| found.to_owned()),
+            expected: told.and_then(|(_, expected)| expected).map(str::to_owned),
+        }
+    }
 }
 
 impl RejectedGroup {
@@ -125,6 +162,26 @@ pub const CUT_ENDS: &str = " bytes in all)";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_tells_of_a_field() {
+        let told = |reason: &str| {
+            let Fault { field, found, expected } = Fault::of(reason);
+            [field, found, expected].map(Option::unwrap_or_default)
+        };
+        assert_eq!(
+            told("the key `id` is a number where the table has text"),
+            ["id", "a number", "text"]
+        );
+        assert_eq!(told("the whole number `a.b` is beyond 64 bits"), ["a.b", "beyond 64 bits", ""]);
+        assert_eq!(
+            told("the name of `_` has no letter; the name of `?` has no letter"),
+            ["_", "", ""]
+        );
+        for reason in ["not readable as JSON: a `", "bytes that are not UTF-8 at byte 7", ""] {
+            assert_eq!(Fault::of(reason), Fault::default(), "{reason}");
+        }
+    }
 
     #[test]
     fn taken_records_are_lines_with_their_sequences() {

@@ -3,8 +3,8 @@
 use bobbin_core::Result;
 use bobbin_core::id::SchemaName;
 use bobbin_core::rejected::{
-    CUT_ENDS, RejectedGroup, RejectedList, RejectedQuery, RejectedRecord, Taken, WHOLE_BEGINS,
-    WHOLE_ENDS,
+    CUT_ENDS, Fault, RejectedGroup, RejectedList, RejectedQuery, RejectedRecord, Taken,
+    WHOLE_BEGINS, WHOLE_ENDS,
 };
 use duckdb::{Connection, params};
 use jiff::Timestamp;
@@ -49,9 +49,11 @@ pub(crate) fn list(
         .doing(what)?;
     let groups = statement
         .query_map(params![WHOLE_BEGINS, WHOLE_ENDS, CUT_ENDS, query.table], |row| {
+            let reason: String = row.get(1)?;
             Ok(RejectedGroup {
                 table: row.get(0)?,
-                reason: row.get(1)?,
+                fault: Fault::of(&reason),
+                reason,
                 records: row.get::<_, i64>(2)? as u64,
                 latest: instant(row.get(3)?),
                 whole: row.get::<_, i64>(4)? as u64,

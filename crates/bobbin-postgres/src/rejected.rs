@@ -3,8 +3,8 @@
 use bobbin_core::Result;
 use bobbin_core::id::SchemaName;
 use bobbin_core::rejected::{
-    CUT_ENDS, RejectedGroup, RejectedList, RejectedQuery, RejectedRecord, Taken, WHOLE_BEGINS,
-    WHOLE_ENDS,
+    CUT_ENDS, Fault, RejectedGroup, RejectedList, RejectedQuery, RejectedRecord, Taken,
+    WHOLE_BEGINS, WHOLE_ENDS,
 };
 use jiff::Timestamp;
 use postgres::Client;
@@ -49,6 +49,7 @@ pub(crate) fn list(
         .doing(what)?;
     let groups = groups.iter().map(|row| RejectedGroup {
         table: row.get(0),
+        fault: Fault::of(row.get(1)),
         reason: row.get(1),
         records: row.get::<_, i64>(2) as u64,
         latest: instant(row.get(3)),

@@ -208,7 +208,7 @@
     event.target.replaceChildren();
     const root = document.getElementById("log");
     if (log?.list.isConnected) log.add(rows);
-    // The first lines of all.
-    else if (!root.querySelector(".log-lines")) htmx.ajax("GET", root.dataset.log, "#log");
+    // The first lines of all; where the service is away, the next lines ask again.
+    else if (!root.querySelector(".log-lines")) htmx.ajax("GET", root.dataset.log, "#log").catch(() => {});
   });
 })();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router, middleware};
 use bobbin_core::Error;
@@ -25,7 +26,6 @@ use crate::{Api, Described};
 mod acts;
 pub(crate) mod channels;
 pub(crate) mod data;
-mod docs;
 pub(crate) mod forecast;
 mod keys;
 mod log;
@@ -71,6 +71,13 @@ pub(crate) const MOST_BODY_BYTES: usize = 64 << 10;
 const PAGE: u32 = 100;
 const MOST_ENTRIES: u32 = 1000;
 
+/// The API's document, OpenAPI 3.1; [`crate::pages`] show it to people.
+pub(crate) const DOCUMENT: &str = include_str!("../openapi.json");
+
+async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
+}
+
 pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
     let watch = Arc::new(Watch::new(address));
     let gate = Gate { api: Arc::clone(&api), watch: Arc::clone(&watch), address };
@@ -79,8 +86,7 @@ pub(crate) fn router(api: Arc<Api>, address: SocketAddr) -> Router {
         .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics::metrics))
-        .route("/api/v1/openapi.json", get(docs::document))
-        .route("/api/v1/docs", get(docs::page))
+        .route("/api/v1/openapi.json", get(document))
         .route("/api/v1/types", get(setup::types))
         .route("/api/v1/sources", get(setup::sources).post(setup::make_source))
         .route(

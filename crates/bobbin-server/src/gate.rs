@@ -96,7 +96,7 @@ impl Watch {
 }
 
 /// What is told to whoever asks: nothing of anybody's data.
-const OPEN: [&str; 4] = ["/health", "/ready", "/api/v1/openapi.json", "/api/v1/docs"];
+const OPEN: [&str; 3] = ["/health", "/ready", "/api/v1/openapi.json"];
 
 /// Where a session begins.
 const LOGIN: &str = "/api/v1/session";

@@ -12,6 +12,7 @@ pub(crate) mod field;
 pub(crate) mod forecast;
 mod frame;
 mod notices;
+mod reference;
 mod rejected;
 pub(crate) mod schedule;
 pub(crate) mod selection;
@@ -84,7 +85,9 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/assets/{name}", get(assets::asset))
         .route("/audit", get(settings::audit::list))
         .route("/channels", get(settings::channels::list))
-        .route("/channels/add", post(settings::channels::add))
+        .route("/add-channel", post(settings::channels::add))
+        .route("/channels/{channel}", get(settings::channel::form))
+        .route("/channels/{channel}/save", post(settings::channel::save))
         .route("/channels/{channel}/enable", post(settings::channels::enable))
         .route("/channels/{channel}/remove", post(settings::channels::remove))
         .route("/connections/{connection}", get(connection::summary::summary))
@@ -132,6 +135,7 @@ pub(crate) fn router() -> Router<Arc<Api>> {
         .route("/notices", get(notices::list))
         .route("/notices/{notice}/dismiss", post(notices::dismiss))
         .route("/schedule/preview", get(schedule::preview))
+        .route("/reference", get(reference::page))
         .route("/system", get(system::system))
         .route("/theme", post(entry::theme))
         .route("/users", get(settings::users::list))

@@ -102,14 +102,20 @@ pub(super) async fn remove(
 
 /// Lets a channel be told or not; everything else of it stays.
 pub(crate) fn switch(api: &Api, channel: &Channel, enabled: bool) -> bobbin_core::Result<()> {
-    let mut body = channel.settings.clone();
-    body.insert("type".to_owned(), channel.kind.into());
-    if !enabled {
-        let since = channel.disabled_at.unwrap_or_else(Timestamp::now);
-        body.insert(DISABLED.to_owned(), since.to_string().into());
-    }
+    let since = channel.disabled_at.unwrap_or_else(Timestamp::now);
+    let channel = Channel { disabled_at: (!enabled).then_some(since), ..channel.clone() };
+    let body = kept(&channel, channel.settings.clone());
     let name = channel.name.clone();
     api.program.change(&[Edit { thing: Thing::Channel, name, body: Some(body), new: false }])
+}
+
+/// These settings in the words of the file, for a channel that stays what it is, on or off.
+pub(crate) fn kept(channel: &Channel, mut settings: Map<String, Value>) -> Map<String, Value> {
+    settings.insert("type".to_owned(), channel.kind.into());
+    if let Some(since) = channel.disabled_at {
+        settings.insert(DISABLED.to_owned(), since.to_string().into());
+    }
+    settings
 }
 
 /// What says in a body since when nobody is told.

@@ -1,6 +1,7 @@
 //! What only an administrator sets: users, keys, and the record of who did what.
 
 pub(super) mod audit;
+pub(super) mod channel;
 pub(super) mod channels;
 pub(super) mod keys;
 pub(super) mod users;

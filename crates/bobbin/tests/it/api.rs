@@ -88,7 +88,7 @@ fn f98_the_document_is_what_the_service_does() {
     let mut serving = Serving::start(&desk);
     let job = next(&mut serving.lines, "job")["report"]["job"].as_str().unwrap().to_owned();
     let document = serving.get("/api/v1/openapi.json");
-    let open = ["/health", "/ready", "/api/v1/openapi.json", "/api/v1/docs", "/v2/import/status"];
+    let open = ["/health", "/ready", "/api/v1/openapi.json", "/v2/import/status"];
     let mut count = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         let address = path
@@ -136,10 +136,8 @@ fn f98_the_document_is_what_the_service_does() {
         }
     }
     assert!(count >= 20, "{count}");
-    let (status, page) = serving.ask("GET", "/api/v1/docs");
-    assert!(status == 200 && page.contains("<code>/api/v1/connections</code>"), "{page}");
     for secret in [sim.token(), serving.bearer.trim_start_matches("Bearer ")] {
-        assert!(!page.contains(secret) && !document.to_string().contains(secret));
+        assert!(!document.to_string().contains(secret));
     }
     serving.stop();
 }

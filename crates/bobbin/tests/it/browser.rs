@@ -31,6 +31,16 @@ fn f104_every_page_bright_dark_small_and_without_a_script() {
 }
 
 #[test]
+fn f104_f105_by_keyboard_alone_from_the_first_run_to_the_first_rows() {
+    walk("keyboard.mjs");
+}
+
+#[test]
+fn f104_what_means_ill_stays_text_in_every_field_and_on_every_page() {
+    walk("hostile.mjs");
+}
+
+#[test]
 fn f104_keyboard_two_people_and_a_restart() {
     walk("manners.mjs");
 }

@@ -241,7 +241,7 @@ fn what_destroys_asks_first_and_links_lead_where_one_may_go() {
     let (viewer, boss) = (Visitor::of(&serving, "viewer"), Visitor::of(&serving, "boss"));
     boss.post("/keys/add", &[("description", "dbt"), ("role", "viewer")]).assert(200);
     let channel = [("name", "anna"), ("kind", "webhook"), ("place", "https://example.com/x")];
-    boss.post("/channels/add", &channel).assert(303);
+    boss.post("/add-channel", &channel).assert(303);
     for (path, end) in [("/keys", "/delete\""), ("/channels", "/remove\""), ("/users", "/remove\"")]
     {
         let page = boss.see(path).text;

@@ -8,8 +8,9 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bobbin_engine::ledger::Thing;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use super::channel::{put_place, put_told};
 use super::{TabLink, tabs};
 use crate::api::{Answer, asked, channels};
 use crate::pages::show::When;
@@ -24,6 +25,14 @@ const KINDS: [(&str, &str, &str); 4] = [
     ("post_load", "Post-load hook", "A URL that takes one for each load, in the form of Stitch's."),
 ];
 
+pub(super) const URL_HELP: &str = "A URL is sealed and never shown again beyond its host.";
+pub(super) const DELAY_HELP: &str = "Empty: mails after an hour, others at once.";
+
+/// What a kind is called.
+fn called(kind: &str) -> &'static str {
+    KINDS.iter().find(|(word, ..)| *word == kind).map_or("", |(_, name, _)| name)
+}
+
 #[derive(Template)]
 #[template(path = "settings/channels.html")]
 struct ChannelsPage {
@@ -35,13 +44,13 @@ struct ChannelsPage {
     wrong: Option<String>,
 }
 
-struct Line {
-    name: String,
-    kind: &'static str,
-    place: String,
-    is_of_file: bool,
-    disabled: Option<When>,
-    told: String,
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) place: String,
+    pub(super) is_of_file: bool,
+    pub(super) disabled: Option<When>,
+    pub(super) told: String,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -81,7 +90,7 @@ impl ChannelsPage {
     }
 }
 
-fn line(channel: Channel) -> Line {
+pub(super) fn line(channel: Channel) -> Line {
     let to = channel.settings.get("to").and_then(Value::as_array);
     let to: Vec<&str> = to.into_iter().flatten().filter_map(Value::as_str).collect();
     let place =
@@ -100,10 +109,7 @@ fn line(channel: Channel) -> Line {
         (_, None) => ", after an hour; two for loading".to_owned(),
     };
     Line {
-        kind: KINDS
-            .iter()
-            .find(|(word, _, _)| *word == channel.kind)
-            .map_or("", |(_, name, _)| name),
+        kind: called(channel.kind),
         place,
         is_of_file: channel.managed_by == Managed::File,
         disabled: channel.disabled_at.map(When),
@@ -126,22 +132,8 @@ pub(in crate::pages) async fn add(
 ) -> Response {
     let mut body = Map::new();
     body.insert("type".to_owned(), new.kind.as_str().into());
-    let place = new.place.trim();
-    match new.kind.as_str() {
-        "email" => body.insert("to".to_owned(), json!([place])),
-        _ => body.insert("url".to_owned(), place.into()),
-    };
-    if new.kind != "post_load" {
-        if new.critical == "yes" {
-            body.insert("warnings".to_owned(), false.into());
-        }
-        let delay = new.delay.trim();
-        if !delay.is_empty() {
-            // What is no number is refused in the words that it has everywhere.
-            let number = delay.parse::<u32>().map_or_else(|_| delay.into(), Value::from);
-            body.insert("delay_minutes".to_owned(), number);
-        }
-    }
+    put_place(&mut body, &new.kind, new.place.trim());
+    put_told(&mut body, &new.kind, new.delay.trim(), new.critical == "yes");
     let name = new.name.trim().to_owned();
     let wish = Edit { thing: Thing::Channel, name: name.clone(), body: Some(body), new: true };
     let made = asked(Arc::clone(&api), move |api| Ok(api.program.change(&[wish])?)).await;
