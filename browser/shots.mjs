@@ -76,7 +76,12 @@ const [last] = (await place.api("GET", "/connections/acme_europe/jobs")).data;
 const first = (await place.api("GET", "/connections/acme_europe/jobs")).data.at(-1);
 const [failed] = (await place.api("GET", "/connections/acme_old/jobs")).data;
 const of = "/connections/acme_europe";
+// One that never ran shows what its pages are for.
+const copy = { display_name: "Acme Later", schema: "acme_later", destination: "archive", keep_selection: true };
+const { id: later } = await place.api("POST", "/connections/acme_europe/clone", copy);
 const pages = [
+  ["empty-summary", `/connections/${later}`],
+  ...["tables", "extractions", "loads", "rejected", "data"].map((part) => [`empty-${part}`, `/connections/${later}/${part}`]),
   ["connections", "/"], ["summary", of], ["summary-failed", "/connections/acme_old"],
   ["tables", `${of}/tables`], ["extractions", `${of}/extractions`],
   ["extraction", `${of}/extractions/${first.id}`], ["extraction-windows", `${of}/extractions/${first.id}?table=messages`],
@@ -84,10 +89,12 @@ const pages = [
   ["loads", `${of}/loads`], ["rejected", `${of}/rejected`], ["data", `${of}/data`], ["rows", `${of}/data/conversations`],
   ["settings", `${of}/settings`], ["destinations", "/destinations"], ["destination", "/destinations/warehouse"],
   ["add-destination", "/add-destination"], ["add", "/add"], ["notices", "/notices"], ["users", "/users"], ["keys", "/keys"],
-  ["channels", "/channels"], ["audit", "/audit"], ["me", "/me"], ["system", "/system"], ["not-found", "/nowhere"],
+  ["channels", "/channels"], ["channel", "/channels/data_team"], ["reference", "/reference"], ["audit", "/audit"], ["me", "/me"], ["system", "/system"], ["not-found", "/nowhere"],
 ];
 for (const [kind, options] of Object.entries(kinds)) {
   const page = await browser.page(options);
+  await page.goto(`${place.url}/login`);
+  await shot(page, "login", kind);
   await logIn(page, place, "anna", password);
   for (const [name, address] of pages) {
     await page.goto(place.url + address);

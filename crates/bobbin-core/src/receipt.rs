@@ -30,6 +30,8 @@ pub struct Receipt {
     pub span: Option<Span>,
     /// When the source gave the latest of the rows.
     pub extracted_at: Option<Timestamp>,
+    /// How many of the records have a value in which field.
+    pub fill: Fill,
 }
 
 impl Receipt {
@@ -46,6 +48,45 @@ impl Receipt {
         }
         Span::widen(&mut self.span, other.span);
         self.extracted_at = self.extracted_at.max(other.extracted_at);
+        self.fill.add(&other.fill);
+    }
+}
+
+/// How many records there were, and in how many of them each field had a value: not null, and at least one item for
+/// an array that has a table of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Fill {
+    /// The records.
+    pub records: u64,
+    /// Those that had a value, by the field's dotted path. Fields that never had one are left out.
+    pub fields: BTreeMap<String, u64>,
+}
+
+impl Fill {
+    /// Counts further records.
+    pub fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        for (field, filled) in &other.fields {
+            match self.fields.get_mut(field) {
+                Some(known) => *known += filled,
+                None => drop(self.fields.insert(field.clone(), *filled)),
+            }
+        }
+    }
+
+    /// The percent of records with a value in `field`, rounded so that only none is 0 and only all is 100; none
+    /// where there were no records.
+    pub fn percent(&self, field: &str) -> Option<u64> {
+        let filled = self.fields.get(field).copied().unwrap_or(0);
+        match (filled, self.records) {
+            (_, 0) => None,
+            (0, _) => Some(0),
+            (filled, records) if filled >= records => Some(100),
+            (filled, records) => {
+                let percent = u128::from(filled) * 100 / u128::from(records);
+                Some(u64::try_from(percent).unwrap_or(99).clamp(1, 99))
+            }
+        }
     }
 }
 
@@ -168,6 +209,19 @@ mod tests {
     fn spanning(min: i64, max: i64) -> Receipt {
         let span = Span { min: Mark::Number(min), max: Mark::Number(max) };
         Receipt { loaded: 1, span: Some(span), ..Receipt::default() }
+    }
+
+    #[test]
+    fn fields_are_filled_in_so_many_percent_of_the_records() {
+        let fill = |records, filled| Fill { records, fields: [("a.b".to_owned(), filled)].into() };
+        let mut sum = Fill::default();
+        assert_eq!(sum.percent("a.b"), None);
+        sum.add(&fill(3, 1));
+        sum.add(&fill(1, 1));
+        assert_eq!((sum.percent("a.b"), sum.percent("c")), (Some(50), Some(0)));
+        assert_eq!(fill(1_000_000, 1).percent("a.b"), Some(1));
+        assert_eq!(fill(1_000_000, 999_999).percent("a.b"), Some(99));
+        assert_eq!(fill(7, 7).percent("a.b"), Some(100));
     }
 
     #[test]

@@ -304,6 +304,7 @@ impl Loader for DuckDbLoader {
                     table: written.table,
                     subtables: written.subtables,
                     span: written.span,
+                    fill: written.fill,
                     extracted_at: written
                         .extracted_at
                         .and_then(|at| Timestamp::from_microsecond(at).ok()),

@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
 use bobbin_core::id::StreamName;
-use bobbin_core::receipt::{Change, Span};
+use bobbin_core::receipt::{Change, Fill, Span};
 use bobbin_core::{Error, Result};
 use bobbin_load::shape::batch::{Batch, RejectedRow};
 use bobbin_load::shape::convert::kept;
@@ -61,6 +61,7 @@ pub(crate) struct Written {
     /// Rows of the tables of arrays, by their names.
     pub(crate) subtables: BTreeMap<String, u64>,
     pub(crate) span: Option<Span>,
+    pub(crate) fill: Fill,
     /// When the source gave the latest of the rows.
     pub(crate) extracted_at: Option<i64>,
     /// Records that were loaded without some of their values.
@@ -97,6 +98,7 @@ impl Work<'_> {
             }
             self.take(&mut desk, &batch, batched)?;
             Span::widen(&mut self.written.span, batch.span.take());
+            self.written.fill.add(&batch.fill);
             self.written.extracted_at =
                 self.written.extracted_at.max(batch.extracted_at.iter().copied().max());
         }

@@ -7,7 +7,7 @@ use std::fs;
 
 use bobbin_core::Result;
 use bobbin_core::id::{ConnectionId, JobId, SegmentId};
-use bobbin_core::receipt::Change;
+use bobbin_core::receipt::{Change, Fill};
 use bobbin_core::report::{Event, Level};
 use bobbin_core::state::State;
 use bobbin_core::tap::Context;
@@ -169,6 +169,7 @@ impl<'a> Journal<'a> {
             bookmark: None,
             extracted_at: None,
             subtables: std::collections::BTreeMap::new(),
+            fill: Fill::default(),
             error: None,
         }))
     }

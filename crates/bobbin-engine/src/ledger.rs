@@ -15,6 +15,7 @@ use bobbin_core::{Error, Result};
 mod audit;
 mod catalogs;
 mod checks;
+mod fills;
 mod hooks;
 mod jobs;
 mod keys;
@@ -35,6 +36,7 @@ mod users;
 pub use audit::{Act, Audit, Deed};
 pub use catalogs::Catalogs;
 pub use checks::{Checked, Checks, Side};
+pub use fills::Fills;
 pub use hooks::Hooks;
 pub use jobs::{JobHead, JobRow, Jobs, Trigger};
 pub use keys::{Key, Keys, MOST_KEYS, Role};
@@ -60,6 +62,7 @@ pub trait Ledger:
     Audit
     + Catalogs
     + Checks
+    + Fills
     + Hooks
     + Jobs
     + Keys

@@ -349,6 +349,7 @@ impl<'a> Loading<'a> {
             extracted_at: receipt.extracted_at,
             subtables: receipt.subtables,
             changes: receipt.changes,
+            fill: receipt.fill,
             error: None,
         }
     }

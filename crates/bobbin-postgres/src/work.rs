@@ -12,7 +12,7 @@ use std::sync::mpsc::Receiver;
 
 use bobbin_core::catalog::Stream;
 use bobbin_core::clock::Clock;
-use bobbin_core::receipt::{Change, Span};
+use bobbin_core::receipt::{Change, Fill, Span};
 use bobbin_core::{Error, Result};
 use bobbin_load::filter::KeyFilter;
 use bobbin_load::shape::batch::{Batch, RejectedRow};
@@ -95,6 +95,7 @@ pub(crate) struct Written {
     /// Rows of the tables of arrays, by their names.
     pub(crate) subtables: BTreeMap<String, u64>,
     pub(crate) span: Option<Span>,
+    pub(crate) fill: Fill,
     /// When the source gave the latest of the rows.
     pub(crate) extracted_at: Option<i64>,
     /// Records that were loaded without some of their values.
@@ -121,6 +122,7 @@ impl Work<'_> {
             }
             self.take(&batch, batched)?;
             Span::widen(&mut self.written.span, batch.span.take());
+            self.written.fill.add(&batch.fill);
             self.written.extracted_at =
                 self.written.extracted_at.max(batch.extracted_at.iter().copied().max());
             let waits = |flow: &Flow| flow.direct.rows.bytes.len() + flow.waiting.rows.bytes.len();

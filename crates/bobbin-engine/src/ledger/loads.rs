@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bobbin_core::id::{ConnectionId, JobId, SegmentId, StreamName};
-use bobbin_core::receipt::{Change, Mark, Span};
+use bobbin_core::receipt::{Change, Fill, Mark, Span};
 use bobbin_core::state::State;
 use bobbin_core::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 use serde::Serialize;
 
 use super::slots::{instant, text};
-use super::{Lease, SqliteLedger, States};
+use super::{Lease, SqliteLedger, States, fills};
 
 /// The days of a period, in which Stitch counts rows.
 pub const PERIOD_DAYS: i64 = 30;
@@ -58,6 +58,9 @@ pub struct Load {
     pub subtables: BTreeMap<String, u64>,
     /// Changes made to tables.
     pub changes: Vec<Change>,
+    /// How many of its records have a value in which field. Only sums of it are kept ([`Fills`](super::Fills)).
+    #[serde(skip)]
+    pub fill: Fill,
     /// Why it failed, when it did; its rows are loaded again by the next job.
     pub error: Option<String>,
 }
@@ -502,6 +505,7 @@ fn put(
             params![of, day(load.ended, 0), stream, subtable, rows],
         )?;
     }
+    fills::add(transaction, of, load)?;
     let all = load.rows + load.subtables.values().sum::<u64>();
     if all > 0 {
         transaction.execute(
@@ -531,7 +535,7 @@ fn day(at: Timestamp, days_before: i64) -> String {
     at.strftime("%Y-%m-%d").to_string()
 }
 
-fn packed<T: Serialize>(value: &T) -> Option<String> {
+pub(super) fn packed<T: Serialize>(value: &T) -> Option<String> {
     // Texts and numbers can always be written.
     serde_json::to_string(value).ok()
 }
@@ -603,6 +607,7 @@ impl Stored {
             extracted_at: extracted.as_deref().map(instant).transpose()?,
             subtables: unpacked(subtables)?.unwrap_or_default(),
             changes: unpacked(changes)?.unwrap_or_default(),
+            fill: Fill::default(),
             error,
         })
     }

@@ -325,4 +325,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
     INSERT INTO loaded_days (connection, day, rows)
         SELECT connection, day, sum(rows) FROM loaded_rows GROUP BY connection, day;
 ",
+    "
+    CREATE TABLE fills (
+        connection TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        version INTEGER,
+        since TEXT NOT NULL,
+        records INTEGER NOT NULL,
+        fields TEXT NOT NULL,
+        PRIMARY KEY (connection, stream)
+    ) STRICT;
+",
 ];

@@ -6,7 +6,7 @@ use arrow::array::{
 };
 use arrow::compute::take;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use bobbin_core::receipt::{Mark, Span};
+use bobbin_core::receipt::{Fill, Mark, Span};
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
@@ -46,6 +46,8 @@ pub struct Batch {
     pub deleted_at: Vec<usize>,
     /// The least and the greatest value of the stream's replication key.
     pub span: Option<Span>,
+    /// How many of the records have a value in which field.
+    pub fill: Fill,
     /// Older versions that were left out for a newer one in the same batch.
     pub superseded: u64,
     /// The records' text, one per row, when the destination wants it.

@@ -11,6 +11,7 @@ use arrow::array::{ArrayRef, Int64Array, StringArray, UInt32Array};
 use arrow::compute::take;
 use bobbin_core::catalog::Stream;
 use bobbin_core::json::{Peek, Reader};
+use bobbin_core::receipt::Fill;
 use bobbin_core::schema::Object;
 use std::sync::Arc;
 
@@ -288,8 +289,31 @@ impl Converter {
             let columns = &self.sheets[0].nodes[node].columns;
             columns.iter().filter_map(|&(_, at)| batch.column(at)).find_map(batch::span)
         });
+        batch.fill = self.fill(&batch);
         self.lead_children(&mut batch);
         Some(batch)
+    }
+
+    /// In how many of the batch's records each field has a value.
+    fn fill(&self, batch: &Batch) -> Fill {
+        let mut fill = Fill { records: batch.rows as u64, ..Fill::default() };
+        let mut count = |path: &[String], filled: usize| {
+            // A field with values of several types has several columns.
+            if filled > 0 && !path.is_empty() {
+                *fill.fields.entry(path.join(".")).or_default() += filled as u64;
+            }
+        };
+        for (position, array) in &batch.columns {
+            let path = &self.sheets[0].columns[*position].column.path;
+            count(path, array.len() - array.null_count());
+        }
+        for child in &batch.children {
+            if let [path] = &child.sub.0[..] {
+                // The items of a record follow each other.
+                count(path, child.parents.chunk_by(|a, b| a == b).count());
+            }
+        }
+        fill
     }
 
     fn deleted_columns(&self) -> Vec<usize> {

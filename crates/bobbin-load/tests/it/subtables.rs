@@ -313,3 +313,22 @@ proptest! {
         prop_assert_eq!(made, expected);
     }
 }
+
+#[test]
+fn a_batch_tells_how_filled_its_fields_are() {
+    let made = batch(
+        &stream(&[("a", object(&[("b", text())]))]),
+        TABLES,
+        &[
+            r#"{"id":"1","rev":1,"a":{"b":1},"tags":[1,2],"none":null}"#,
+            r#"{"id":"2","rev":1,"a":{"b":"x"},"tags":[]}"#,
+            r#"{"id":"3","rev":1,"a":{"b":null},"tags":[{"c":[5]},7]}"#,
+            // Of one record the newest version counts.
+            r#"{"id":"3","rev":2,"a":{"b":null},"tags":[8]}"#,
+        ],
+    );
+    let told: Vec<_> =
+        made.fill.fields.iter().map(|(field, filled)| (field.as_str(), *filled)).collect();
+    assert_eq!(made.fill.records, 3);
+    assert_eq!(told, [("a.b", 2), ("id", 3), ("rev", 3), ("tags", 2)]);
+}

@@ -247,6 +247,7 @@ fn load(stream: &str, rows: u64, rejected: u64) -> Load {
         extracted_at: (rows > 0).then(|| at(0)),
         subtables: [("orders__order_items".to_owned(), 3)].into(),
         changes: Vec::new(),
+        fill: bobbin_core::receipt::Fill::default(),
         error: None,
     }
 }

@@ -50,6 +50,8 @@ pub(super) async fn stream(
         let stream = found.catalog.stream(&StreamName::from(stream.as_str()));
         let stream = stream.ok_or_else(|| Problem::not_found("stream"))?;
         let treated = selection.of(stream);
+        let fills = api.engine.ledger()?.fills(&known(api, &connection)?)?;
+        let fill = fills.get(&stream.name);
         let columns: Vec<Value> = stream
             .columns()
             .into_iter()
@@ -61,6 +63,9 @@ pub(super) async fn stream(
                     "description": column.schema.description,
                     "automatic": treated.is_automatic(&column.path),
                     "selected": !treated.excludes(&column.path),
+                    "filled_percent": fill
+.filter(|_| !treated.excludes(&column.path))
+.and_then(|(_, fill)| fill.percent(&column.path)),
                     "new": treated.is_new(&column.path),
                     "treatment": treated.by(&column.path).map(|treatment| treatment.done()),
                 })
@@ -68,6 +73,10 @@ pub(super) async fn stream(
             .collect();
         let mut told = told(stream, &selection);
         told["columns"] = columns.into();
+        told["fill"] = fill.map_or(
+            Value::Null,
+            |(since, fill)| json!({ "since": since, "records": fill.records }),
+        );
         Ok(told)
     });
     Ok(Json(answer.await?))

@@ -1,15 +1,22 @@
 //! Tables and columns to choose, as a form, and back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use askama::filters::HtmlSafe;
 use bobbin_core::catalog::Stream;
+use bobbin_core::id::StreamName;
+use bobbin_core::receipt::Fill;
 use bobbin_core::selection::{Pattern, Selection, Treatment};
 use bobbin_core::tap::Discovery;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::field::{Entered, Wrongs};
+use super::show::{Count, When};
+
+/// How filled the fields of streams are, and since when that is counted.
+pub(crate) type Fills = BTreeMap<StreamName, (Timestamp, Fill)>;
 
 /// Lists of columns in a connection, in the words of the file, with what they do and how the form calls it.
 const LISTS: [(&str, Treatment, &str); 4] = [
@@ -52,7 +59,12 @@ impl HtmlSafe for Tables {}
 struct Table {
     name: String,
     description: String,
+    key: String,
+    /// The field that tells what changed; none where the table is read whole.
+    changes: Option<String>,
     chosen: bool,
+    /// How many records the columns' fill is of, and since when they are counted.
+    counted: Option<(Count, When)>,
     columns: Vec<Column>,
     treated: usize,
 }
@@ -66,6 +78,8 @@ struct Column {
     /// Why it stays as it is, or is as it is; none where it can be chosen.
     fixed: Option<String>,
     is_key: bool,
+    /// Percent of the loaded records that had a value.
+    filled: Option<u64>,
     /// It came after its table was first replicated, and waits to be chosen (F-49).
     waits: bool,
     /// What is chosen of [`Column::options`].
@@ -112,6 +126,17 @@ impl Tables {
         selection: Option<&Selection>,
         entered: Option<&Entered>,
     ) -> Self {
+        Self::filled(found, body, selection, entered, &Fills::new())
+    }
+
+    /// The same with how filled columns are, as far as that is known.
+    pub(crate) fn filled(
+        found: &Discovery,
+        body: &Map<String, Value>,
+        selection: Option<&Selection>,
+        entered: Option<&Entered>,
+        fills: &Fills,
+    ) -> Self {
         let all = Selection::all();
         let shown = selection.unwrap_or(&all);
         let tables = found.catalog.streams.iter().map(|stream| {
@@ -123,8 +148,18 @@ impl Tables {
                 }
                 (None, _) => shown.contains(&stream.name),
             };
-            let columns = columns(stream, body, shown, entered);
+            let known = fills.get(&stream.name).filter(|(_, fill)| fill.records > 0);
+            let mut columns = columns(stream, body, shown, entered);
+            for column in &mut columns {
+                // What is left out was not counted.
+                let counted = ["", "hash", "mask"].contains(&&*column.value);
+                let path = column.path.split_once('.').map_or("", |(_, path)| path);
+                column.filled = known.filter(|_| counted).and_then(|(_, fill)| fill.percent(path));
+            }
             Table {
+                key: stream.key.join(", "),
+                changes: stream.replication_key.clone(),
+                counted: known.map(|(since, fill)| (Count(fill.records), When(*since))),
                 name: stream.name.to_string(),
                 description: stream.description.clone().unwrap_or_default(),
                 chosen,
@@ -178,6 +213,7 @@ fn columns(
             kind: column.kind(),
             description: column.schema.description.clone().unwrap_or_default(),
             is_key: stream.key.contains(&column.path),
+            filled: None,
             waits,
             value,
             awaited,

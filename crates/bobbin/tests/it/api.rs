@@ -203,6 +203,64 @@ fn f06_f12_f55_streams_logs_and_metrics_are_told() {
     serving.stop();
 }
 
+/// How filled a column is told to be is how filled it is in the table.
+#[test]
+fn columns_are_told_as_filled_as_they_are() {
+    let sim = Simulator::start(tiny(47)).unwrap();
+    let desk = Desk::new(&sim);
+    let more = "tables = [\"customers\"]\nexclude = [\"customers.locale\"]\n\
+                schedule = { frequency_minutes = 60 }\n";
+    desk.write(&source(&sim), "path = \"out.duckdb\"", more);
+    let mut serving = Serving::start(&desk);
+    assert_eq!(next(&mut serving.lines, "job")["report"]["outcome"], "complete");
+    let told = serving.get("/api/v1/connections/kustomer/streams/customers");
+    serving.stop();
+    let ask = |sql: &str| {
+        let told = desk.run(&["query", "--format", "json", sql]);
+        told.assert(0, &[]);
+        let rows = told.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        rows.map(|row| row["n"].clone()).collect::<Vec<_>>()
+    };
+    let held = |what: &str| {
+        ask(&format!("select {what} as n from kustomer.customers"))[0].as_u64().unwrap()
+    };
+    let names = "select column_name as n from information_schema.columns \
+                 where table_schema = 'kustomer' and table_name = 'customers'";
+    let names: Vec<String> =
+        ask(names).iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    let records = held("count(*)");
+    assert_eq!(told["fill"]["records"], records);
+    let (mut between, mut compared, mut left_out) = (0, 0, 0);
+    for column in told["columns"].as_array().unwrap() {
+        if column["selected"] == false {
+            assert_eq!(column["filled_percent"], Value::Null, "{column}");
+            left_out += 1;
+            continue;
+        }
+        let filled = match column["filled_percent"].as_u64().unwrap() {
+            // A column that never had a value is not made.
+            0 => continue,
+            percent => percent,
+        };
+        // A field with values of several types has several columns: `tier` and `tier__st`.
+        let name = column["name"].as_str().unwrap();
+        let own = |held: &&String| {
+            held.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.len() == 4)
+        };
+        let own: Vec<String> =
+            names.iter().filter(own).map(|name| format!("\"{name}\" is not null")).collect();
+        let exact = held(&format!("count(*) filter (where {})", own.join(" or ")));
+        let percent = if exact == records { 100 } else { (exact * 100 / records).clamp(1, 99) };
+        assert_eq!(filled, percent, "{column}: {exact} of {records}");
+        compared += 1;
+        between += usize::from(percent < 100);
+    }
+    assert!(
+        compared > 10 && between > 0 && left_out == 1,
+        "{left_out}, {compared} columns, {between} of them not full"
+    );
+}
+
 /// F-63: the summary; a table is read again, records that were set aside are told; whoever listens hears of it.
 #[test]
 fn f63_a_summary_a_reset_and_events_over_http() {

@@ -46,7 +46,9 @@ fn page(
     let body = written.unwrap_or_default();
     let selection = api.program.selection(&head.id);
     let found = ledger.catalog(&head.id)?;
-    let tables = found.map(|(found, _)| Tables::of(&found, &body, selection.as_ref(), entered));
+    let fills = ledger.fills(&head.id)?;
+    let tables =
+        found.map(|(found, _)| Tables::filled(&found, &body, selection.as_ref(), entered, &fills));
     let new_columns = match entered {
         Some(entered) => entered.get(NEW_COLUMNS) == "on",
         None => body.get(NEW_COLUMNS).and_then(Value::as_str) != Some("off"),
