@@ -29,7 +29,7 @@ await test(async (place, browser) => {
 
   await place.api("POST", "/users", { name: "anna", role: "administrator", password });
   const tables = ["customers", "conversations", "messages", "notes", "kobjects", "users", "tags", "teams", "shortcuts"];
-  await place.connect("support", { display_name: EVIL, tables, mask: [`customers.${EVIL}`], new_columns: "off" });
+  await place.connect("support", { display_name: EVIL, tables, mask: [`customers.${EVIL}`], new_columns: "off" }, { naming: "stitch" });
   await place.api("POST", "/sources", { name: "broken", type: "kustomer", api_token: KEYS.good, api_url: wrong });
   await place.api("POST", "/connections", {
     name: "broken", display_name: EVIL, source: "broken", destination: "warehouse", schema: "broken",
@@ -49,6 +49,7 @@ await test(async (place, browser) => {
   };
   await attempt("POST", "/users", { name: EVIL, role: "viewer", password });
   await attempt("POST", "/keys", { description: EVIL, role: "viewer" });
+  await place.api("POST", "/channels", { name: "ops", type: "webhook", url: "http://127.0.0.1:9/hook" });
   for (const field of ["name", "url"]) {
     await attempt("POST", "/channels", { name: "hook", type: "webhook", url: "http://127.0.0.1:9/hook", [field]: EVIL });
   }
@@ -81,14 +82,20 @@ await test(async (place, browser) => {
     "/", of, `${of}/tables`, `${of}/extractions`, `${of}/loads`, `${of}/loads?table=${query}`, `${of}/rejected?texts=yes`,
     `${of}/rejected?table=${query}`, `${of}/data`, `${of}/settings`, "/connections/broken", "/connections/broken/settings",
     `/connections/broken/extractions/${failed.id}`, `${of}/extractions/${job.id}`, `${of}/extractions/${job.id}?table=messages`,
-    `${of}/extractions/${job.id}?q=${query}`, `${of}/extractions/${job.id}/log?q=${query}`, "/destinations", "/destinations/warehouse", "/destinations/other",
-    "/destinations/distant", "/add-destination", "/add", "/add/other/key", "/add/other/tables", "/notices?all=yes", "/users", "/keys", "/channels", "/channels/hook", "/channels/mail",
-    "/audit", "/me", "/system", `/connections/${query}`, `${of}/data/${query}`, `/login?next=${query}`, "/reference",
+    `${of}/extractions/${job.id}?search=${query}&level=${query}`, `${of}/extractions/${job.id}/log?search=${query}`,
+    "/destinations", "/destinations/warehouse", "/add-destination", "/add", "/notices?all=yes", "/users", "/keys", "/channels", "/channels/ops",
+    "/audit", "/me", "/system", "/reference",
     ...held.map((table) => `${of}/data/${encodeURIComponent(table)}`),
   ];
+  // Addresses that there are not, or need not be.
+  const strange = [
+    `/connections/${query}`, `${of}/data/${query}`, `/login?next=${query}`, "/add/other/key", "/add/other/tables",
+    "/destinations/other", "/destinations/distant", `/channels/${query}`, `/destinations/${query}`,
+  ];
   let shown = 0;
-  for (const address of pages) {
-    await page.goto(place.url + address);
+  for (const address of [...pages, ...strange]) {
+    const answer = await page.goto(place.url + address);
+    if (pages.includes(address)) assert.equal(answer.status(), 200, address);
     await harmless(page);
     shown += (await page.evaluate(() => document.body.textContent)).includes("<i data-evil") ? 1 : 0;
   }

@@ -115,8 +115,8 @@ export class Place {
   }
 
   /** Sets up what the wizard would. */
-  async connect(name = "support", more = {}) {
-    const warehouse = { name: "warehouse", type: "duckdb", path: "warehouse.duckdb" };
+  async connect(name = "support", more = {}, settings = {}) {
+    const warehouse = { name: "warehouse", type: "duckdb", path: "warehouse.duckdb", ...settings };
     await this.api("POST", "/destinations", warehouse);
     await this.api("POST", "/sources", {
       name: "kustomer", type: "kustomer", api_token: KEYS.good, api_url: this.source,

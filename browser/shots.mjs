@@ -9,10 +9,15 @@ const password = "correct horse battery";
 const organisation = {
   ...ORGANISATION,
   live: true,
-  counts: { customer: 5200, conversation: 8400, message: 26000, note: 1900, kobject: 700 },
+  counts: { customer: 5200, conversation: 8400, message: 26000, note: 1900, kobject: 700, user: 45, team: 7, tag: 60, shortcut: 30 },
   history_days: 360,
   latency_ms: 15,
-  hostile: [{ stream: "note", number: 3, record_hex: Buffer.from("{\"id\":\"n\xff\"}", "latin1").toString("hex") }],
+  // Some records that cannot be taken, for several reasons.
+  hostile: [
+    ...[1500, 1600, 1700].map((number) => ({ stream: "note", number, poison: "invalid_utf8" })),
+    ...[20000, 20500].map((number) => ({ stream: "message", number, poison: "missing_id" })),
+    { stream: "conversation", number: 8000, poison: "null_id" },
+  ],
 };
 const place = await Place.make(organisation);
 const browser = await Browser.open();
@@ -50,7 +55,7 @@ await place.api("POST", "/channels", { name: "dbt", type: "post_load", url: "htt
 await place.api("POST", "/destinations", { name: "warehouse", type: "duckdb", path: "warehouse.duckdb" });
 await place.api("POST", "/destinations", { name: "archive", type: "duckdb", path: "archive.duckdb" });
 const source = (name, api_token, api_url = place.source) =>
-  place.api("POST", "/sources", { name, type: "kustomer", api_token, api_url, start_date: "2026-01-01T00:00:00Z" });
+  place.api("POST", "/sources", { name, type: "kustomer", api_token, api_url, start_date: "2025-06-01T00:00:00Z" });
 await source("acme", KEYS.good);
 await source("acme_trial", KEYS.lacking);
 await source("acme_old", KEYS.good, "http://127.0.0.1:9");
@@ -99,6 +104,8 @@ for (const [kind, options] of Object.entries(kinds)) {
   for (const [name, address] of pages) {
     await page.goto(place.url + address);
     await page.waitForTimeout(name.startsWith("summary") ? 400 : 150);
+    if (name === "tables") await page.locator("summary", { hasText: "of users" }).click();
+    if (name === "reference") await page.locator("summary", { hasText: "/reset" }).click();
     await shot(page, name, kind);
   }
   // The wizard, step by step, and a run while it goes on.

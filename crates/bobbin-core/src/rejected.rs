@@ -48,7 +48,8 @@ pub struct RejectedGroup {
 }
 
 /// What a reason tells of a field, for lists that have a column for it. Reasons name a field in backticks and then
-/// what it is: ``the key `id` is a number where the table has text``.
+/// what it is: ``the key `id` is a number where the table has text``, `` `id` is null, not text``,
+/// `` `attributes.n`: malformed number``.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Fault {
     /// Its path.
@@ -57,7 +58,7 @@ pub struct Fault {
     /// What came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
-    /// What the table has.
+    /// What is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
 }
@@ -69,9 +70,10 @@ impl Fault {
         let Some((field, rest)) = field else { return Self::default() };
         // A record may have several faults; the first stands for it.
         let rest = rest.split("; ").next().unwrap_or_default();
-        let told = rest.strip_prefix(" is ").map(|told| {
-            told.split_once(" where the table has ")
-                .map_or((told, None), |(found, expected)| (found, Some(expected)))
+        let told = rest.strip_prefix(" is ").or_else(|| rest.strip_prefix(": ")).map(|told| {
+            let both =
+                told.split_once(" where the table has ").or_else(|| told.split_once(", not "));
+            both.map_or((told, None), |(found, expected)| (found, Some(expected)))
         });
         Self {
             field: Some(field.to_owned()),
@@ -172,6 +174,12 @@ mod tests {
         assert_eq!(
             told("the key `id` is a number where the table has text"),
             ["id", "a number", "text"]
+        );
+        assert_eq!(told("`id` is null, not text"), ["id", "null", "text"]);
+        assert_eq!(told("`id` is missing"), ["id", "missing", ""]);
+        assert_eq!(
+            told("`a.b`: malformed number at byte 5"),
+            ["a.b", "malformed number at byte 5", ""]
         );
         assert_eq!(told("the whole number `a.b` is beyond 64 bits"), ["a.b", "beyond 64 bits", ""]);
         assert_eq!(

@@ -56,14 +56,18 @@
     const colour = (name) => style.getPropertyValue(name).trim();
     const bars = uPlot.paths.bars({ size: [0.7, 60] });
     const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
+    // Days are counted in UTC, and told as the reader writes them.
+    const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
     const options = {
       width: element.clientWidth, height: 220,
       scales: { y: { range: (_, __, top) => [0, Math.max(top, 1)] } },
-      axes: [axis, { ...axis, size: 70, values: (_, ticks) => ticks.map((n) => counts.format(n)) }],
+      axes: [{ ...axis, values: (_, days) => days.map((at) => day.format(at * 1000)) }, { ...axis, size: 70, values: (_, ticks) => ticks.map((n) => counts.format(n)) }],
       series: [
         { label: "Day", value: (_, at) => (at == null ? "" : new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" }).format(at * 1000)) },
         { label: told.label, fill: colour("--accent"), stroke: colour("--accent"), paths: bars, points: { show: false }, value: (_, n) => (n == null ? "" : counts.format(n)) },
       ],
+      // The latest day, until somebody points at another.
+      hooks: { ready: [(chart) => chart.setLegend({ idx: told.at.length - 1 })] },
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
     };
     const chart = new uPlot(options, [told.at, told.rows], element);

@@ -138,12 +138,12 @@ impl Shaper {
             }
             Some(value) => {
                 let kind = infer::kind_of(value);
-                return Err(Stop::Odd(format!("id is {kind}, not text")));
+                return Err(Stop::Odd(format!("`id` is {kind}, not text")));
             }
-            None => return Err(Stop::Odd("id is missing".to_owned())),
+            None => return Err(Stop::Odd("`id` is missing".to_owned())),
         };
         if id.is_empty() {
-            return Err(Stop::Odd("id is empty".to_owned()));
+            return Err(Stop::Odd("`id` is empty".to_owned()));
         }
         Ok(Shaped {
             id: id.into(),
@@ -159,6 +159,6 @@ fn reason(raw: &str, error: JsonError) -> String {
     if place.is_empty() {
         format!("{} at byte {}", error.problem, error.offset)
     } else {
-        format!("{place}: {} at byte {}", error.problem, error.offset)
+        format!("`{place}`: {} at byte {}", error.problem, error.offset)
     }
 }

@@ -1,8 +1,9 @@
 //! What it costs to be looked at: a running job's page and those who watch it.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufWriter, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -93,9 +94,9 @@ pub(super) fn asked(plan: &Plan, place: &Place) -> Result<(), String> {
     let jobs = history.newest("connection_3")?;
     let connection = "/connections/connection_3";
     let job = |n: usize| format!("{connection}/extractions/{}", jobs[n * 7 % jobs.len()]);
-    type Path<'a> = Box<dyn Fn(usize) -> String + 'a>;
-    let fixed = |path: String| -> Path<'_> { Box::new(move |_| path.clone()) };
-    let pages: Vec<(&str, Path<'_>)> = vec![
+    type Address<'a> = Box<dyn Fn(usize) -> String + 'a>;
+    let fixed = |path: String| -> Address<'_> { Box::new(move |_| path.clone()) };
+    let pages: Vec<(&str, Address<'_>)> = vec![
         ("all connections", fixed("/".to_owned())),
         ("a connection's summary", fixed(connection.to_owned())),
         ("its extractions", fixed(format!("{connection}/extractions"))),
@@ -142,17 +143,42 @@ pub(super) fn asked(plan: &Plan, place: &Place) -> Result<(), String> {
             percentile(&all)
         );
     }
-    let (address, token) = history.service.entry();
-    let status = Command::new("node")
-        .arg("browser/paint.mjs")
-        .env("BASE", address)
-        .env("TOKEN", token)
-        .env("PAGES", format!("/,{connection},{connection}/loads,{}", job(0)))
-        .status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        _ => Err("no browser: scripts/setup --with-tools installs one".to_owned()),
+    let browse = |script: &str, name: &str, value: &str| {
+        let (address, token) = history.service.entry();
+        let mut node = Command::new("node");
+        node.arg(script).env("BASE", address).env("TOKEN", token).env(name, value);
+        match node.status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("{script}: {status}")),
+            Err(_) => {
+                Err("no node: scripts/setup --with-tools installs it and a browser".to_owned())
+            }
+        }
+    };
+    let pages = format!("/,{connection},{connection}/loads,{}", job(0));
+    browse("browser/paint.mjs", "PAGES", &pages)?;
+    let long = &jobs[jobs.len() / 2];
+    lengthen(&history.scratch.join("home/logs/connection_3").join(format!("{long}.jsonl")))?;
+    browse("browser/scroll.mjs", "PAGE", &format!("{connection}/extractions/{long}"))
+}
+
+/// Bytes of a log that is very long.
+const LONG_LOG: usize = 500_000_000;
+
+/// Repeats what stands between a log's first and last line until it is very long.
+fn lengthen(path: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let text = fs::read_to_string(path).map_err(failed)?;
+    let first = text.find('\n').map_or(0, |at| at + 1);
+    let last = text.trim_end().rfind('\n').map_or(first, |at| at + 1);
+    let middle = text.get(first..last).filter(|middle| !middle.is_empty()).ok_or("an empty log")?;
+    let mut file = BufWriter::new(fs::File::create(path).map_err(failed)?);
+    file.write_all(&text.as_bytes()[..first]).map_err(failed)?;
+    for _ in 0..LONG_LOG.div_ceil(middle.len()) {
+        file.write_all(middle.as_bytes()).map_err(failed)?;
     }
+    file.write_all(&text.as_bytes()[last..]).map_err(failed)?;
+    file.flush().map_err(failed)
 }
 
 /// Connections that read what a running job's page is sent.

@@ -15,8 +15,9 @@ use super::{Load, SqliteLedger};
 /// How filled fields are.
 pub trait Fills {
     /// In how many of the records that were loaded of each stream a field had a value, and since when that is
-    /// counted: since the first load, of the newest version of the table where it has versions. Records are counted
-    /// each time they are loaded. Streams whose destination does not tell are left out.
+    /// counted: since the first load after it began to be, of the newest version of the table where it has versions.
+    /// A record counts with each load that wrote rows, those that were loaded again after they were set aside
+    /// excepted. Streams whose destination does not tell are left out.
     fn fills(&self, connection: &ConnectionId) -> Result<BTreeMap<StreamName, (Timestamp, Fill)>>;
 }
 
@@ -41,33 +42,31 @@ impl Fills for SqliteLedger {
 
 /// Counts what a load tells.
 pub(super) fn add(transaction: &Connection, of: &str, load: &Load) -> rusqlite::Result<()> {
-    if load.fill.records == 0 {
+    // What was only read again, because runs overlap, says nothing new.
+    if load.fill.records == 0 || load.rows == 0 {
         return Ok(());
     }
     let stream = load.stream.as_str();
-    // Of another version of the table nothing is left.
     let known = transaction
         .query_row(
-            "SELECT since, records, fields FROM fills
-             WHERE connection = ?1 AND stream = ?2 AND version IS ?3",
-            params![of, stream, load.version],
-            |row| Ok((row.get(0)?, fill(row.get(1)?, &row.get::<_, String>(2)?))),
+            "SELECT version, since, records, fields FROM fills WHERE connection = ?1 AND stream = ?2",
+            params![of, stream],
+            |row| {
+                let fill = fill(row.get(2)?, &row.get::<_, String>(3)?);
+                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, String>(1)?, fill))
+            },
         )
         .optional()?;
-    let (since, mut sum): (String, Fill) =
-        known.unwrap_or_else(|| (text(load.started), Fill::default()));
+    // Once another version of the table is there nothing is left of the one before; rows without one go into
+    // the version that is there.
+    let known = known.filter(|(version, ..)| load.version.is_none() || load.version == *version);
+    let (version, since, mut sum) =
+        known.unwrap_or_else(|| (load.version, text(load.started), Fill::default()));
     sum.add(&load.fill);
     transaction.execute(
         "INSERT OR REPLACE INTO fills (connection, stream, version, since, records, fields)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![
-            of,
-            stream,
-            load.version,
-            since,
-            sum.records,
-            packed(&sum.fields).unwrap_or_default()
-        ],
+        params![of, stream, version, since, sum.records, packed(&sum.fields).unwrap_or_default()],
     )?;
     Ok(())
 }
@@ -120,7 +119,7 @@ mod tests {
         let loaded = |version, second, records, filled: u64| {
             let at = Timestamp::from_second(second).unwrap();
             let fill = Fill { records, fields: [("a.b".to_owned(), filled)].into() };
-            ledger.loaded(&lease, &Load { fill, version, ..load(at) }, None).unwrap();
+            ledger.loaded(&lease, &Load { version, fill, ..load(at) }, None).unwrap();
             let told = ledger.fills(&connection).unwrap().remove(&"s".into());
             told.map(|(since, fill)| (since.as_second(), fill.records, fill.fields["a.b"]))
         };
@@ -130,6 +129,8 @@ mod tests {
         assert_eq!(loaded(Some(7), 4, 2, 1), Some((4, 2, 1)));
         assert_eq!(loaded(Some(7), 5, 2, 1), Some((4, 4, 2)));
         assert_eq!(loaded(Some(8), 6, 1, 1), Some((6, 1, 1)));
+        assert_eq!(loaded(None, 7, 3, 1), Some((6, 4, 2)), "into the version that is there");
+        assert_eq!(loaded(Some(8), 8, 1, 0), Some((6, 5, 2)));
         assert!(ledger.fills(&"other".into()).unwrap().is_empty());
     }
 }

@@ -428,7 +428,7 @@ impl Converter {
         let mut bytes = 0;
         for &key in &self.keys {
             let node = &own.nodes[key];
-            let name = node.path.last().map_or("", String::as_str);
+            let name = node.path.join(".");
             match own.own_column(key).filter(|&at| own.has_value(at)) {
                 Some(at) => {
                     bytes += own.columns[at].builder.last_bytes();
@@ -455,7 +455,7 @@ impl Converter {
                 None | Some(ColumnType::Json | ColumnType::List(_) | ColumnType::Decimal)
             )
         }) {
-            let name = own.nodes[key].path.last().map_or("", String::as_str);
+            let name = own.nodes[key].path.join(".");
             return Err(Refusal::Reason(format!("the key `{name}` is an object or array")));
         }
         if !self.capabilities.nul_in_keys {

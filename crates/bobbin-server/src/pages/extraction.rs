@@ -161,22 +161,28 @@ pub(super) async fn coverage(
     .await
 }
 
-/// Stops the job, if it is the one that runs.
+/// Stops the job, if it is the one that runs, or takes it out where it waits for its turn.
 pub(super) async fn stop(
     State(api): State<Arc<Api>>,
     Path((connection, job)): Path<(String, String)>,
 ) -> Answer<Response> {
-    let to = format!("/connections/{connection}/extractions/{job}");
-    asked(api, move |api| {
-        let id = known(api, &connection)?;
-        let row = job_row(api, &id, &job.as_str().into())?;
+    let all = format!("/connections/{connection}/extractions");
+    let one = format!("{all}/{job}");
+    let has_begun = asked(api, move |api| {
+        let (id, job) = (known(api, &connection)?, job.as_str().into());
+        let row = job_row(api, &id, &job)?;
         if row.ok_or_else(|| Problem::not_found("extraction"))?.ended {
             let detail = "this extraction has already ended";
             return Err(Problem::new(axum::http::StatusCode::CONFLICT, detail));
         }
-        Ok(api.control.stop(&id)?)
+        api.control.stop(&id)?;
+        Ok(api.engine.ledger()?.job(&id, &job)?.is_some())
     })
     .await?;
+    if !has_begun {
+        let said = "It was taken out before its turn came; nothing was read.";
+        return Ok(gone_to(&all, Some(&Said::good(said))));
+    }
     let said = "It is asked to stop: what was extracted is loaded first, and the next one goes on from there.";
-    Ok(gone_to(&to, Some(&Said::good(said))))
+    Ok(gone_to(&one, Some(&Said::good(said))))
 }

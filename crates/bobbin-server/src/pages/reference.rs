@@ -112,7 +112,17 @@ fn operation(document: &Value, path: &str, method: &str, told: &Value) -> Operat
     let mut given: Vec<Given> = parameters.collect();
     let contents = told["requestBody"]["content"].as_object();
     if let Some(body) = contents.and_then(|contents| contents.values().next()) {
+        let before = given.len();
         members(document, &body["schema"], &mut given);
+        if given.len() == before {
+            given.push(Given {
+                place: "body",
+                name: "the body".to_owned(),
+                kind: kind(document, &body["schema"]),
+                what: text(&body["schema"]["description"]),
+                required: true,
+            });
+        }
     }
     let answers = told["responses"].as_object().into_iter().flatten();
     Operation {
@@ -200,6 +210,12 @@ mod tests {
         assert_eq!((given("tables").place, &*given("tables").kind), ("body", "list of string"));
         assert_eq!(given("mode").kind, "overwrite or replace");
         assert!(given("connection").required && given("connection").place == "path");
+        for group in &READ.groups {
+            let pushes = group.operations.iter().filter(|one| one.path.starts_with("/v2/import/"));
+            for one in pushes.filter(|one| one.method == "POST") {
+                assert!(one.given.iter().any(|given| given.place == "body"), "{}", one.path);
+            }
+        }
         assert!(reset.answers.iter().any(|(status, _)| status == "409"));
     }
 }

@@ -151,7 +151,6 @@ impl Tables {
             let known = fills.get(&stream.name).filter(|(_, fill)| fill.records > 0);
             let mut columns = columns(stream, body, shown, entered);
             for column in &mut columns {
-                // What is left out was not counted.
                 let counted = ["", "hash", "mask"].contains(&&*column.value);
                 let path = column.path.split_once('.').map_or("", |(_, path)| path);
                 column.filled = known.filter(|_| counted).and_then(|(_, fill)| fill.percent(path));

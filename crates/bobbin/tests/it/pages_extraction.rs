@@ -244,16 +244,37 @@ fn f104_an_extraction_that_waits_for_its_turn_has_a_page() {
     assert!(page.contains("Waiting to begin") && page.contains("No lines yet"), "{page}");
     assert!(page.contains(&format!("sse-connect=\"{address}/live\"")), "{page}");
     look(&olga, "/connections/d/extractions/20200101T000000.000000Z").assert(404);
-    // It is watched until the other one ends and its turn comes.
-    let cookie = olga.cookie.clone();
-    let url = format!("http://{}{address}/live", serving.address);
-    let watching = std::thread::spawn(move || {
-        let answer = ureq::get(url).header("Cookie", cookie).call().unwrap();
-        BufReader::new(answer.into_body().into_reader())
-            .lines()
-            .map_while(Result::ok)
-            .collect::<Vec<String>>()
-    });
+    assert!(page.contains("Waiting for") && !page.contains("Running for"), "{page}");
+    let watch = |address: &str| {
+        let (cookie, url) =
+            (olga.cookie.clone(), format!("http://{}{address}/live", serving.address));
+        std::thread::spawn(move || {
+            let answer = ureq::get(url).header("Cookie", cookie).call().unwrap();
+            BufReader::new(answer.into_body().into_reader())
+                .lines()
+                .map_while(Result::ok)
+                .collect::<Vec<String>>()
+        })
+    };
+    // Whoever stops it is led to the list, and whoever watches it is told.
+    let watching = watch(&address);
+    std::thread::sleep(Duration::from_millis(1500));
+    let stopped = form(&olga, &format!("{address}/stop"), &olga.csrf).assert(303);
+    assert_eq!(stopped.header("location"), Some("/connections/d/extractions"));
+    let said = stopped.header("set-cookie").unwrap_or_default();
+    assert!(said.contains("taken+out+before+its+turn"), "{stopped:?}");
+    let page = look(&olga, "/connections/d/extractions").assert(200).text;
+    assert!(!page.contains(&address), "{page}");
+    let lines = watching.join().unwrap();
+    for text in ["It was taken out before its turn came", "event: gone"] {
+        assert!(lines.iter().any(|line| line.contains(text)), "{text}: {lines:#?}");
+    }
+    look(&olga, &address).assert(404);
+    // Another one is watched until the first ends and its turn comes.
+    let begun = serving.done("POST", "/api/v1/connections/d/jobs", &Value::Null);
+    let address = format!("/connections/d/extractions/{}", begun["job"].as_str().unwrap());
+    let watching = watch(&address);
+    std::thread::sleep(Duration::from_millis(500));
     serving.done("POST", "/api/v1/connections/c/stop", &Value::Null);
     let lines = watching.join().unwrap();
     for text in ["Waiting to begin", "Running", "event: ended"] {

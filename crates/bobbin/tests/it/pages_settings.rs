@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::pages::{Visitor, set_up};
-use crate::people::start;
+use crate::people::{add, start};
 
 /// A form that comes back for one wrong field would else reset every table once that is right.
 #[test]
@@ -61,5 +61,58 @@ fn what_was_entered_stays_when_a_form_comes_back() {
     assert!(!preview("&connection=there").assert(200).text.contains(anew));
     preview("&connection=none").assert(404);
     drop(boss);
+    serving.stop();
+}
+
+/// A channel is changed; what is secret, and what no form shows, stays, and so does whether it is on.
+#[test]
+fn a_channel_is_changed_and_keeps_what_nobody_entered() {
+    let (sim, desk, serving) = start();
+    set_up(&serving, &sim, "there");
+    for channel in [
+        json!({ "name": "ops", "type": "webhook", "url": "https://one.example/secret", "delay_minutes": 5,
+                "hide_errors": true }),
+        json!({ "name": "dbt", "type": "post_load", "url": "https://one.example/secret",
+                "connections": ["there"] }),
+    ] {
+        serving.done("POST", "/api/v1/channels", &channel);
+    }
+    serving.done("PATCH", "/api/v1/channels/dbt", &json!({ "enabled": false }));
+    add(&desk, "boss", "administrator");
+    add(&desk, "viewer", "viewer");
+    let (boss, viewer) = (Visitor::of(&serving, "boss"), Visitor::of(&serving, "viewer"));
+    let told = |name: &str| serving.get(&format!("/api/v1/channels/{name}"));
+    let since = told("dbt")["disabled_at"].clone();
+    assert!(since.is_string());
+
+    let page = boss.see("/channels/ops").text;
+    assert!(page.contains("value=\"5\"") && !page.contains("secret\""), "{page}");
+    assert!(page.contains("It is set; leave empty to keep it."), "{page}");
+    let page = viewer.see("/channels/ops").text;
+    assert!(!page.contains("/save") && page.contains("after 5 minutes"), "{page}");
+
+    boss.post("/channels/ops/save", &[("place", ""), ("delay", "7"), ("critical", "yes")])
+        .assert(303);
+    let ops = told("ops");
+    assert_eq!((&ops["host"], &ops["secrets"]), (&json!("one.example"), &json!(["url"])));
+    let settings = &ops["settings"];
+    assert_eq!((&settings["delay_minutes"], &settings["warnings"]), (&json!(7), &json!(false)));
+    assert_eq!(settings["hide_errors"], true);
+    boss.post("/channels/dbt/save", &[("place", "https://two.example/other")]).assert(303);
+    let dbt = told("dbt");
+    assert_eq!((&dbt["host"], &dbt["disabled_at"]), (&json!("two.example"), &since));
+    assert_eq!(dbt["settings"]["connections"], json!(["there"]));
+
+    // What is wrong is told beside its field, and a URL that was entered must be entered again.
+    let sent = [("place", "https://three.example/x"), ("delay", "soon")];
+    let page = boss.post("/channels/ops/save", &sent).assert(422).text;
+    assert!(page.contains("Give a whole number of minutes, or nothing."), "{page}");
+    assert!(page.contains("value=\"soon\"") && !page.contains("three.example"), "{page}");
+    assert!(page.contains("Enter the new one again") && !page.contains("leave empty"), "{page}");
+    let page = boss.post("/channels/ops/save", &[("place", "ftp://nowhere")]).assert(422).text;
+    assert!(page.contains("id=\"wrong-place\""), "{page}");
+    assert_eq!(told("ops"), ops, "nothing was changed");
+    boss.get("/channels/none").assert(404);
+    drop((boss, viewer));
     serving.stop();
 }

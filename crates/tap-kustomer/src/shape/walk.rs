@@ -123,7 +123,7 @@ fn part<'a>(
         Peek::Null => Ok(reader.null()?),
         other => {
             reader.skip()?;
-            Err(Stop::Odd(format!("{name} is {}, not an object", infer::kind_name(other))))
+            Err(Stop::Odd(format!("`{name}` is {}, not an object", infer::kind_name(other))))
         }
     }
 }

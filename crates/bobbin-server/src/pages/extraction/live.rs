@@ -11,7 +11,7 @@ use askama::Template;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bobbin_core::Error;
 use bobbin_engine::job_reader::LinesQuery;
@@ -106,6 +106,15 @@ impl Stream for Sent {
     }
 }
 
+/// What is told of a job that was taken out while it waited for its turn.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = "<div class=\"note\"><h2>It was taken out before its turn came</h2>\
+              <p>Somebody stopped it, or paused or deleted its connection. Nothing was read.</p></div>"
+)]
+struct Gone;
+
 /// Makes the parts of one job's page.
 struct Renderer {
     api: Arc<Api>,
@@ -120,7 +129,17 @@ struct Renderer {
 impl Renderer {
     fn parts(&self) -> Answer<Parts> {
         let names = (self.which.0.as_str(), self.which.1.as_str());
-        let seen = Seen::of(&self.api, &self.live, names, LATER)?;
+        let seen = match Seen::of(&self.api, &self.live, names, LATER) {
+            // Somebody stopped it before its turn came, and nothing is written down of it.
+            Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
+                return Ok(Parts {
+                    lasting: vec![("head", text(&Gone)?)],
+                    passing: vec![("gone", "gone".to_owned())],
+                    over: true,
+                });
+            }
+            seen => seen?,
+        };
         let lasting = vec![
             ("head", text(&HeadPart::of(&seen))?),
             ("troubles", text(&TroublesPart::of(&seen))?),

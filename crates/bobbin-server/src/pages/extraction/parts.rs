@@ -26,6 +26,7 @@ pub(super) struct HeadPart {
     pub(super) began: When,
     lasted: Lasting,
     running: bool,
+    waits: bool,
     version: String,
     from: String,
     into: String,
@@ -103,6 +104,7 @@ impl HeadPart {
             began: When(row.started),
             lasted: between(row.started, ended.unwrap_or(row.started)),
             running,
+            waits: seen.waits,
             version: view.version.clone(),
             from: view.tap.clone(),
             into: view.destination.clone(),
@@ -202,6 +204,7 @@ impl BudgetPart {
 pub(super) struct TablesPart {
     address: String,
     running: bool,
+    waits: bool,
     rows: Vec<TableRow>,
     done: usize,
 }
@@ -255,7 +258,13 @@ impl TablesPart {
             rows.extend(waiting.map(|stream| TableRow::waiting(stream.name.as_str())));
         }
         let done = rows.iter().filter(|row| row.state.tone == "good").count();
-        Ok(Self { address: seen.address.clone(), running: seen.is_running(), rows, done })
+        Ok(Self {
+            address: seen.address.clone(),
+            running: seen.is_running(),
+            waits: seen.waits,
+            rows,
+            done,
+        })
     }
 }
 

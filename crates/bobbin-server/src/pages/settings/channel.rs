@@ -25,9 +25,9 @@ struct ChannelPage {
     wrong: Option<String>,
 }
 
-/// The fields that a message may name, with the words it has for them.
+/// The fields that a message names, with the words it has for them.
 const NAMED: [(&str, &str); 4] =
-    [("delay_minutes", "delay"), ("url", "place"), ("`to`", "place"), ("address", "place")];
+    [("`url`", "place"), ("the URL", "place"), ("`to`", "place"), ("address", "place")];
 
 fn page(
     api: &Api,
@@ -44,12 +44,18 @@ fn page(
     let place = if channel.kind == "email" {
         let to = channel.settings.get("to").and_then(Value::as_array);
         let to: Vec<&str> = to.into_iter().flatten().filter_map(Value::as_str).collect();
-        let place = Field::text("place", "Addresses", text("place", to.join(", "))).needed();
-        place.help("With commas between them.")
+        Field::text("place", "Address", text("place", to.join(", "))).needed()
     } else {
         // A URL may be a secret: it is neither shown nor sent back.
-        let mut place = Field::text("place", "URL", "").needed().help(URL_HELP);
-        place.kept = true;
+        let again = entered.is_some_and(|entered| !entered.get("place").is_empty());
+        let help = if again {
+            "Enter the new one again: what was entered is not shown."
+        } else {
+            URL_HELP
+        };
+        let mut place = Field::text("place", "URL", "").needed().help(help);
+        // Left empty, the old one would stay, which is not what was wished.
+        place.kept = !again;
         place
     };
     let mut fields = vec![place.wrong(wrongs)];
@@ -94,6 +100,11 @@ pub(in crate::pages) async fn save(
     let of = name.clone();
     let act = move |api: &Api, entered: &Entered| {
         let channel = channels::find(api, &of)?;
+        let delay = entered.get("delay");
+        if !delay.is_empty() && delay.parse::<u32>().is_err() {
+            let why = "Give a whole number of minutes, or nothing.";
+            return Err(Wrongs::of("delay", why).into());
+        }
         let body = channels::kept(&channel, written(&channel, entered));
         let wish = Edit { thing: Thing::Channel, name: of.clone(), body: Some(body), new: false };
         api.program.change(&[wish]).map_err(|error| Refused::by(&error, &NAMED))?;
@@ -116,8 +127,7 @@ fn written(channel: &Channel, entered: &Entered) -> Map<String, Value> {
 /// Writes where a channel leads, in the words of the file.
 pub(super) fn put_place(body: &mut Map<String, Value>, kind: &str, place: &str) {
     if kind == "email" {
-        let to = place.split(',').map(str::trim).filter(|one| !one.is_empty());
-        body.insert("to".to_owned(), json!(to.collect::<Vec<_>>()));
+        body.insert("to".to_owned(), json!([place]));
     } else if !place.is_empty() {
         body.insert("url".to_owned(), place.into());
     }
