@@ -18,6 +18,14 @@ pub(crate) struct Serving {
     pub(crate) bearer: String,
 }
 
+/// A test that fails leaves nothing running.
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Serving {
     pub(crate) fn start(desk: &Desk) -> Self {
         Self::start_with(desk, &["--listen", "127.0.0.1:0"])

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::api::Serving;
 use crate::people::{Answer, Page, send, user};
+use crate::serving::next;
 use crate::setup::empty;
 use crate::support::{Desk, tiny};
 
@@ -225,7 +226,7 @@ fn f104_an_extraction_that_waits_for_its_turn_has_a_page() {
     config.latency_ms = 400;
     let sim = Simulator::start(config).unwrap();
     let desk = empty(&sim);
-    let serving = Serving::start_with(&desk, &["--jobs", "1"]);
+    let mut serving = Serving::start_with(&desk, &["--listen", "127.0.0.1:0", "--jobs", "1"]);
     set_up(&serving, &sim, &["customers", "conversations", "messages"]);
     job(&serving, |job| job["status"] == "running");
     let other = json!({
@@ -281,6 +282,8 @@ fn f104_an_extraction_that_waits_for_its_turn_has_a_page() {
         assert!(lines.iter().any(|line| line.contains(text)), "{text}: {lines:#?}");
     }
     assert!(look(&olga, &address).assert(200).text.contains("Complete"));
+    drop(olga);
+    next(&mut serving.lines, "refused");
     serving.stop();
 }
 
