@@ -35,7 +35,10 @@ const frames = async () => {
   for (let turn = 0; Date.now() < end; turn += 1) await page.mouse.wheel(0, turn % 200 < 150 ? -300 : 300);
   return (await page.evaluate(() => { cancelAnimationFrame(globalThis.going); return globalThis.frames.slice(1); })).sort((a, b) => a - b);
 };
+const first = () => page.locator("#log .log-lines li a").first().innerText();
+const before = await first();
 const told = await frames();
+if ((await first()) === before) throw new Error("the wheel moved nothing");
 
 /** From a jump anywhere to the moment at which every line that is seen has its text. */
 const waits = [];
@@ -55,7 +58,9 @@ for (let jump = 0; jump < jumps; jump += 1) {
     for (;;) {
       await new Promise((resolve) => requestAnimationFrame(resolve));
       const rows = seen();
-      if (rows.length > 5 && rows.every((row) => !row.classList.contains("faint"))) return performance.now() - begun;
+      // A line that is still to come has its number alone.
+      const there = (row) => row.textContent.trim().length > row.querySelector("a").textContent.length;
+      if (rows.length > 5 && rows.every(there)) return performance.now() - begun;
       if (performance.now() - begun > 10_000) return Infinity;
     }
   }, ((jump * 7919) % 1000) / 1000));

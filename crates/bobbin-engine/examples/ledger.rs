@@ -9,9 +9,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bobbin_core::catalog::{Catalog, Stream};
 use bobbin_core::id::{ConnectionId, JobId};
 use bobbin_core::schedule::{Schedule, Settings};
-use bobbin_engine::ledger::{Jobs as _, Ledger, SqliteLedger};
+use bobbin_core::schema::{Kind, Object, Schema};
+use bobbin_core::tap::Discovery;
+use bobbin_engine::ledger::{Catalogs as _, Jobs as _, Ledger, SqliteLedger};
 use bobbin_engine::timetable::{Missed, Overlap, Plan, Timetable};
 use bobbin_engine::{Outcome, RunReport, TableReport};
 use jiff::{SignedDuration, Timestamp};
@@ -72,9 +75,33 @@ fn jobs(connections: usize) -> usize {
     connections * DAYS as usize * 24
 }
 
+/// Columns of each table, as many as all of Kustomer's tables have together.
+const COLUMNS: usize = 13;
+
+/// What a source offers: the tables that were loaded.
+fn discovery() -> Discovery {
+    let text = |n| (format!("column_{n}"), Schema::of(Kind::Text));
+    let stream = |n| Stream {
+        name: format!("table_{n}").as_str().into(),
+        fields: Object { properties: (0..COLUMNS).map(text).collect(), open: true },
+        key: vec!["column_0".to_owned()],
+        replication_key: Some("column_1".to_owned()),
+        version_fields: Vec::new(),
+        description: Some("What such a record is, in a line".to_owned()),
+    };
+    Discovery {
+        catalog: Catalog { streams: (0..TABLES).map(stream).collect() },
+        ..Discovery::default()
+    }
+}
+
 /// A history as it comes to be, put there at once.
 fn fill(path: &Path, loads: usize, connections: usize, now: Timestamp) {
-    drop(SqliteLedger::open(path).unwrap());
+    let ledger = SqliteLedger::open(path).unwrap();
+    for n in 0..connections {
+        ledger.save_catalog(&format!("connection_{n}").into(), &discovery(), now).unwrap();
+    }
+    drop(ledger);
     let mut sqlite = rusqlite::Connection::open(path).unwrap();
     let transaction = sqlite.transaction().unwrap();
     let start = (now - SignedDuration::from_hours(24 * DAYS)).as_second();
