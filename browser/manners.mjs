@@ -49,7 +49,7 @@ await test(async (place, browser) => {
   await page.getByText("Paused: no slot").waitFor();
   await tabTo(page, "Resume");
   await page.keyboard.press("Enter");
-  await page.getByText("Resumed").waitFor();
+  await page.getByText("Resumed: it runs by its schedule again.").waitFor();
   await page.keyboard.press("g");
   await page.keyboard.press("n");
   await page.waitForURL(/\/notices$/);
@@ -83,7 +83,7 @@ await test(async (place, browser) => {
   await page.getByRole("button", { name: "Pause" }).click();
   await page.getByText("Paused: no slot").waitFor();
   await page.getByRole("button", { name: "Resume" }).click();
-  await page.getByText("Resumed").waitFor();
+  await page.getByText("Resumed: it runs by its schedule again.").waitFor();
   // Whoever is removed is out at their next step.
   await place.api("DELETE", "/users/otto");
   await other.reload();

@@ -177,7 +177,8 @@ await test(async (place, browser) => {
   await said("Paused: no slot of its schedule counts");
   assert.equal((await place.api("GET", `/connections/${id}`)).paused, true);
   await button("Resume").click();
-  await said("Resumed");
+  await said("Resumed: it runs by its schedule again.");
+  assert.equal((await place.api("GET", `/connections/${id}`)).paused, false);
   await page.goto(`${place.url}/connections/${id}/settings`);
   await axe(page);
   await page.getByLabel("Which").selectOption("tags");

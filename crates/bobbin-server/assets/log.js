@@ -209,6 +209,6 @@
     const root = document.getElementById("log");
     if (log?.list.isConnected) log.add(rows);
     // The first lines of all; where the service is away, the next lines ask again.
-    else if (!root.querySelector(".log-lines")) htmx.ajax("GET", root.dataset.log, "#log").catch(() => {});
+    else if (!root.hasAttribute("data-filtered") && !root.querySelector(".log-lines")) htmx.ajax("GET", root.dataset.log, "#log").catch(() => {});
   });
 })();

@@ -259,7 +259,7 @@ impl Gate {
             Ok(entry) => entry,
             Err(problem) if is_page && problem.status() == StatusCode::UNAUTHORIZED => {
                 let asked = request.uri().path_and_query().map_or("/", |asked| asked.as_str());
-                return pages::to_login(&method, asked);
+                return pages::to_login(&method, asked, request.headers());
             }
             Err(problem) => return problem.into_response(),
         };

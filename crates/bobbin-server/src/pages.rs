@@ -248,14 +248,29 @@ pub(crate) fn gone_to(to: &str, said: Option<&Said>) -> Response {
 }
 
 /// Sends whoever is not known to where they can say who they are, and from there back.
-pub(crate) fn to_login(method: &Method, request: &str) -> Response {
+pub(crate) fn to_login(method: &Method, request: &str, headers: &HeaderMap) -> Response {
+    // A part of a page is of no use alone: the browser goes with all of its page.
+    if let Some(page) = headers.get("HX-Current-URL").and_then(|page| page.to_str().ok()) {
+        let path = page.splitn(4, '/').nth(3).unwrap_or_default();
+        let login = login(&format!("/{path}"));
+        let to = HeaderValue::from_str(&login).unwrap_or(HeaderValue::from_static("/login"));
+        return (StatusCode::UNAUTHORIZED, [("HX-Redirect", to)]).into_response();
+    }
+    if *method == Method::GET {
+        return gone_to(&login(request), None);
+    }
     // What was posted is not sent again.
-    let next = if *method == Method::GET && request != "/" { request } else { "" };
-    if next.is_empty() {
-        return gone_to("/login", None);
+    let said = "Your session was over: what you sent was not done. Log in and send it again.";
+    gone_to("/login", (request != "/logout").then(|| Said::bad(said)).as_ref())
+}
+
+/// Where one logs in, and goes on from to a page.
+fn login(next: &str) -> String {
+    if next == "/" {
+        return "/login".to_owned();
     }
     let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
-    gone_to(&format!("/login?next={next}"), None)
+    format!("/login?next={next}")
 }
 
 /// A form carries in a field what a program's request carries in a header.

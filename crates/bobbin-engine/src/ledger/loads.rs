@@ -131,6 +131,9 @@ pub trait Loads {
     /// The tables of a connection into which rows were ever loaded, by name.
     fn loaded_tables(&self, connection: &ConnectionId, now: Timestamp) -> Result<Vec<LoadedTable>>;
 
+    /// Whether records were set aside by any load that is kept, whatever became of them since.
+    fn has_set_aside(&self, connection: &ConnectionId) -> Result<bool>;
+
     /// Rows loaded per table and day (UTC), sub-tables counted with their table, newest day first
     /// (F-97).
     fn rows_by_day(
@@ -289,6 +292,14 @@ impl Loads for SqliteLedger {
         }
         self.count(connection, now, &mut tables)?;
         Ok(tables)
+    }
+
+    fn has_set_aside(&self, connection: &ConnectionId) -> Result<bool> {
+        let exists = "SELECT EXISTS (SELECT 1 FROM loads WHERE connection = ?1 AND rejected > 0)";
+        let read = |row: &Row<'_>| row.get(0);
+        self.sqlite
+            .query_row(exists, params![connection.as_str()], read)
+            .map_err(|error| self.error("cannot read the loads", error))
     }
 
     fn rows_by_day(

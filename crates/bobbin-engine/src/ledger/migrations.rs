@@ -336,4 +336,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (connection, stream)
     ) STRICT;
 ",
+    // Whether anything was set aside is asked for with each summary.
+    "
+    CREATE INDEX loads_set_aside ON loads (connection) WHERE rejected > 0;
+",
 ];

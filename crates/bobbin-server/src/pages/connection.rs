@@ -39,6 +39,7 @@ pub(crate) struct Head {
     pub(crate) is_running: bool,
     /// The job that runs.
     pub(crate) running: Option<JobId>,
+    backfills: bool,
     pub(crate) seen: Seen,
     tab: Tab,
 }
@@ -59,11 +60,13 @@ impl Head {
         let seen = seen.ok_or_else(|| Problem::not_found("connection"))?;
         let latest = ledger.latest(&id)?;
         let is_running = seen.running_since.is_some();
+        let latest = latest.filter(|job| is_running && job.ended.is_none());
         Ok(Self {
             state: state(&seen, ledger.last_whole(&id)?.as_ref(), described.configured),
             paused: seen.paused && described.configured,
             is_running,
-            running: latest.filter(|job| is_running && job.ended.is_none()).map(|job| job.id),
+            backfills: latest.as_ref().is_some_and(|job| job.is_backfill),
+            running: latest.map(|job| job.id),
             tab,
             described,
             seen,
@@ -82,6 +85,16 @@ impl Head {
             link("/data", "Data", Tab::Data),
             link("/settings", "Settings", Tab::Settings),
         ]
+    }
+
+    /// The job that waits for its turn, where somebody asked for it.
+    pub(crate) fn waits_as(&self) -> Option<JobId> {
+        self.seen.trigger.and_then(bobbin_engine::ledger::Trigger::job)
+    }
+
+    /// Whether the job that runs reads a part again.
+    pub(crate) fn is_backfill(&self) -> bool {
+        self.backfills
     }
 
     pub(crate) fn is_of_file(&self) -> bool {

@@ -93,7 +93,7 @@ fn row(
     Ok(Row {
         state: state(seen, last.as_ref(), described.configured),
         paused: seen.paused && described.configured,
-        is_running: seen.running_since.is_some(),
+        is_running: seen.running_since.is_some() || seen.waiting,
         complete: ledger.last_complete(&id)?.map(Ago),
         today: Count(days.last().copied().unwrap_or(0)),
         spark: Spark(days),

@@ -168,7 +168,7 @@ pub(super) async fn stop(
 ) -> Answer<Response> {
     let all = format!("/connections/{connection}/extractions");
     let one = format!("{all}/{job}");
-    let has_begun = asked(api, move |api| {
+    let begun = asked(api, move |api| {
         let (id, job) = (known(api, &connection)?, job.as_str().into());
         let row = job_row(api, &id, &job)?;
         if row.ok_or_else(|| Problem::not_found("extraction"))?.ended {
@@ -176,13 +176,20 @@ pub(super) async fn stop(
             return Err(Problem::new(axum::http::StatusCode::CONFLICT, detail));
         }
         api.control.stop(&id)?;
-        Ok(api.engine.ledger()?.job(&id, &job)?.is_some())
+        Ok(api.engine.ledger()?.job(&id, &job)?)
     })
     .await?;
-    if !has_begun {
-        let said = "It was taken out before its turn came; nothing was read.";
-        return Ok(gone_to(&all, Some(&Said::good(said))));
-    }
-    let said = "It is asked to stop: what was extracted is loaded first, and the next one goes on from there.";
+    let said = match begun {
+        None => {
+            let said = "It was taken out before its turn came; nothing was read.";
+            return Ok(gone_to(&all, Some(&Said::good(said))));
+        }
+        Some(row) if row.is_backfill() => {
+            "It is asked to stop: what was extracted is loaded first; the rest has to be asked for again."
+        }
+        Some(_) => {
+            "It is asked to stop: what was extracted is loaded first, and the next one goes on from there."
+        }
+    };
     Ok(gone_to(&one, Some(&Said::good(said))))
 }

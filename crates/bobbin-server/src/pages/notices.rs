@@ -90,5 +90,5 @@ pub(super) async fn dismiss(State(api): State<Arc<Api>>, Path(notice): Path<i64>
         let there = api.engine.ledger()?.dismiss(notice, Timestamp::now())?;
         if there { Ok(()) } else { Err(Problem::not_found("notice")) }
     });
-    told(done.await, "/notices", "Dismissed for everybody. It comes back if it happens again.")
+    told(done.await, "/notices", "Dismissed for everybody, until it is over and happens again.")
 }

@@ -52,12 +52,13 @@ impl From<Chosen> for Role {
 
 /// A role with what it may do, for a choice.
 pub(crate) struct RoleChoice {
+    pub(crate) role: Role,
     pub(crate) word: &'static str,
     pub(crate) told: &'static str,
 }
 
 pub(crate) fn roles() -> [RoleChoice; 3] {
-    let choice = |role: Role, told| RoleChoice { word: role.word(), told };
+    let choice = |role: Role, told| RoleChoice { role, word: role.word(), told };
     [
         choice(Role::Viewer, "sees everything but secrets, changes nothing"),
         choice(Role::Operator, "also starts, stops, pauses, resets and retries"),

@@ -50,7 +50,11 @@ pub(crate) async fn stop(
     Form(form): Form<Back>,
 ) -> Response {
     let stopped = asked(api, move |api| Ok(api.control.stop(&known(api, &connection)?)?)).await;
-    told(stopped, &form.back, "The job is asked to stop. What is committed stays.")
+    told(
+        stopped,
+        &form.back,
+        "The job is asked to stop, or is taken out where it had not begun. What is committed stays.",
+    )
 }
 
 pub(crate) async fn pause(

@@ -118,8 +118,9 @@ fn page(api: &Api, frame: Frame, connection: &str) -> Answer<SummaryPage> {
         .map(|(day, _)| TimeZone::UTC.to_timestamp(day.to_datetime(jiff::civil::Time::midnight())));
     let at: Vec<i64> = at.map(|at| at.map_or(0, Timestamp::as_second)).collect();
     let waiting = api.engine.waiting(id)?;
+    let set_aside = ledger.has_set_aside(id)?;
     Ok(SummaryPage {
-        verdict: verdict(&head, last.as_ref(), complete.is_some(), &notices),
+        verdict: verdict(&head, last.as_ref(), (complete.is_some(), set_aside), &notices),
         complete: complete.map(Ago),
         last: last.as_ref().map(|job| Last {
             id: job.id.clone(),
@@ -142,7 +143,12 @@ fn page(api: &Api, frame: Frame, connection: &str) -> Answer<SummaryPage> {
     })
 }
 
-fn verdict(head: &Head, last: Option<&JobRow>, was_complete: bool, notices: &[Told]) -> Verdict {
+fn verdict(
+    head: &Head,
+    last: Option<&JobRow>,
+    (was_complete, set_aside): (bool, bool),
+    notices: &[Told],
+) -> Verdict {
     if !head.described.configured {
         let text = "Its setup is not finished: no tables are chosen yet.".to_owned();
         return Verdict { tone: "warn", text, more: String::new() };
@@ -150,6 +156,10 @@ fn verdict(head: &Head, last: Option<&JobRow>, was_complete: bool, notices: &[To
     let Some(last) = last else {
         let (text, more) = if head.is_running {
             ("Its first job is running.", "What it has read so far is on its page.")
+        } else if head.seen.waiting {
+            ("Its first job waits for its turn.", "Others run, and only so many run at once.")
+        } else if head.paused {
+            ("It has not run yet.", "Its first job comes once it is resumed, or now.")
         } else {
             ("It has not run yet.", "Its first job comes by its schedule, or now.")
         };
@@ -159,6 +169,7 @@ fn verdict(head: &Head, last: Option<&JobRow>, was_complete: bool, notices: &[To
     let ended = Ended {
         status: last.status(),
         rejected: tables.map(|table| table.rejected).sum(),
+        set_aside,
         is_needy: notices.iter().any(|notice| notice.tone == "bad"),
         was_complete,
         is_counted: head.described.source == "kustomer",
@@ -173,6 +184,8 @@ struct Ended {
     status: &'static str,
     /// Records that the last job set aside.
     rejected: u64,
+    /// Whether any job before did, too.
+    set_aside: bool,
     /// Whether a critical notice is open.
     is_needy: bool,
     was_complete: bool,
@@ -189,6 +202,12 @@ impl Ended {
                 "The last job was complete, but something needs somebody.",
                 "What, is told below.",
             ),
+            ("complete", 0) if self.set_aside => (
+                "good",
+                "Complete: everything that the last job found is in the destination.",
+                "Records that were set aside before, and are not loaded since, are told under \
+                 Rejected.",
+            ),
             ("complete", 0) => (
                 "good",
                 "Complete: everything the source had when the last job looked is in the \
@@ -201,9 +220,11 @@ impl Ended {
             ),
             ("complete", rejected) => {
                 let records = if rejected == 1 { "record" } else { "records" };
-                let text = format!("Complete but for {rejected} {records} that were set aside.");
-                let more = "Everything else the source had when the last job looked is in the \
-                            destination; why not these is told under Rejected.";
+                let text = format!(
+                    "The last job was complete but for {rejected} {records} that were set aside."
+                );
+                let more = "Everything else the source had when it looked is in the destination; \
+                            which of these are still missing, and why, is told under Rejected.";
                 return Verdict { tone: "warn", text, more: more.to_owned() };
             }
             ("failed", _) => (
@@ -271,6 +292,7 @@ mod tests {
         let good = Ended {
             status: "complete",
             rejected: 0,
+            set_aside: false,
             is_needy: false,
             was_complete: true,
             is_counted: true,
@@ -278,9 +300,18 @@ mod tests {
         let needy = Ended { is_needy: true, ..good };
         for (ended, tone, text) in [
             (good, "good", "Complete: everything the source had"),
+            (
+                Ended { set_aside: true, ..good },
+                "good",
+                "Complete: everything that the last job found",
+            ),
             (needy, "bad", "The last job was complete, but something needs somebody"),
             (Ended { rejected: 1, ..needy }, "bad", "The last job was complete, but"),
-            (Ended { rejected: 2, ..good }, "warn", "Complete but for 2 records that were set"),
+            (
+                Ended { rejected: 2, ..good },
+                "warn",
+                "The last job was complete but for 2 records that were set",
+            ),
             (Ended { status: "abrupt", ..good }, "warn", "The last job ended abruptly"),
             (Ended { status: "failed", ..good }, "bad", "The last job failed"),
             (Ended { status: "incomplete", ..good }, "warn", "The last job ended in order, but"),

@@ -184,6 +184,8 @@ pub(super) struct Zoom {
     counted: Count,
     received: Count,
     calls: Count,
+    /// Windows whose numbers differ; the first of them are listed.
+    missing: usize,
     incomplete: Vec<WindowRow>,
     running: bool,
 }
@@ -289,7 +291,7 @@ impl Zoom {
             let label = format!("{}, {}", stretch.coverage.word(), part.words());
             (stretch, query(part), label)
         });
-        let incomplete = windows.iter().filter(|window| !window.verified);
+        let incomplete = || windows.iter().filter(|window| !window.verified);
         Some(Self {
             address: seen.address.clone(),
             table: table.name.clone(),
@@ -304,7 +306,8 @@ impl Zoom {
             counted: sum(|window| u64::from(window.parts)),
             received: sum(|window| window.received),
             calls: sum(|window| window.calls),
-            incomplete: incomplete.take(MOST_LISTED).map(row).collect(),
+            missing: incomplete().count(),
+            incomplete: incomplete().take(MOST_LISTED).map(row).collect(),
             windows: windows.iter().take(MOST_LISTED).map(row).collect(),
             running: seen.is_running(),
         })

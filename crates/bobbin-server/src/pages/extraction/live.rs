@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -56,6 +56,7 @@ pub(in super::super) async fn follow(
         live: Arc::clone(&live),
         which: which.clone(),
         told: AtomicU64::new(0),
+        begun: AtomicBool::new(false),
         waiting: Mutex::default(),
     };
     let mut pulses = live.watch(&which, move || renderer.parts());
@@ -106,14 +107,18 @@ impl Stream for Sent {
     }
 }
 
-/// What is told of a job that was taken out while it waited for its turn.
+/// What is told of a job that is not known any more.
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = "<div class=\"note\"><h2>It was taken out before its turn came</h2>\
-              <p>Somebody stopped it, or paused or deleted its connection. Nothing was read.</p></div>"
+    source = "<div class=\"note\">{% if begun %}<h2>Its connection was deleted</h2>\
+              <p>What it had extracted until then is loaded.</p>{% else %}\
+              <h2>It was taken out before its turn came</h2><p>Somebody stopped it or deleted its connection, or the \
+              service was started anew. Nothing was read.</p>{% endif %}</div>"
 )]
-struct Gone;
+struct Gone {
+    begun: bool,
+}
 
 /// Makes the parts of one job's page.
 struct Renderer {
@@ -122,6 +127,8 @@ struct Renderer {
     which: Which,
     /// Lines that were told.
     told: AtomicU64,
+    /// Whether it was ever seen to run.
+    begun: AtomicBool,
     /// Whether the end was seen once: what is written down then is shown the next time.
     waiting: Mutex<bool>,
 }
@@ -132,14 +139,16 @@ impl Renderer {
         let seen = match Seen::of(&self.api, &self.live, names, LATER) {
             // Somebody stopped it before its turn came, and nothing is written down of it.
             Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
+                let begun = self.begun.load(Ordering::Relaxed);
                 return Ok(Parts {
-                    lasting: vec![("head", text(&Gone)?)],
+                    lasting: vec![("head", text(&Gone { begun })?)],
                     passing: vec![("gone", "gone".to_owned())],
                     over: true,
                 });
             }
             seen => seen?,
         };
+        self.begun.fetch_or(!seen.waits, Ordering::Relaxed);
         let lasting = vec![
             ("head", text(&HeadPart::of(&seen))?),
             ("troubles", text(&TroublesPart::of(&seen))?),

@@ -26,7 +26,8 @@ pub(super) struct HeadPart {
     pub(super) began: When,
     lasted: Lasting,
     running: bool,
-    waits: bool,
+    pub(super) waits: bool,
+    pub(super) is_backfill: bool,
     version: String,
     from: String,
     into: String,
@@ -105,6 +106,7 @@ impl HeadPart {
             lasted: between(row.started, ended.unwrap_or(row.started)),
             running,
             waits: seen.waits,
+            is_backfill: row.is_backfill(),
             version: view.version.clone(),
             from: view.tap.clone(),
             into: view.destination.clone(),
@@ -119,9 +121,14 @@ impl HeadPart {
     }
 }
 
+/// What follows for a backfill that did not read all: no other job asks for the rest.
+const ASK_AGAIN: &str =
+    "What was committed is good. What was not read has to be asked for again, in the settings.";
+
 fn why(seen: &Seen) -> Option<Why> {
     let line = seen.view.ended.as_ref().map(|ended| ended.line);
     let why = |tone, heading: &str, text: &str, next| {
+        let next = if seen.row.is_backfill() { ASK_AGAIN } else { next };
         Some(Why { tone, heading: heading.to_owned(), text: text.to_owned(), next, line })
     };
     let text = |report: &RunReport| report.error.clone().unwrap_or_default();

@@ -7,14 +7,14 @@ use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bobbin_core::secret::Secret;
-use bobbin_engine::ledger::{Key, MOST_KEYS};
+use bobbin_engine::ledger::{Key, MOST_KEYS, Role};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Chosen, RoleChoice, TabLink, roles, tabs};
 use crate::api::{Answer, asked};
 use crate::pages::show::When;
-use crate::pages::{Frame, Place, Said, Visit, gone_to, shown};
+use crate::pages::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
 use crate::{Api, token};
 
 #[derive(Template)]
@@ -24,6 +24,10 @@ struct KeysPage {
     tabs: Vec<TabLink>,
     keys: Vec<Key>,
     roles: [RoleChoice; 3],
+    /// What was entered of a new one, and what is wrong with it.
+    description: String,
+    role: Role,
+    wrong: Option<String>,
     /// The text of the key that was just made: it is shown this once.
     made: Option<(String, Secret)>,
     most: u32,
@@ -36,6 +40,9 @@ impl KeysPage {
             frame: frame.titled("API keys"),
             keys: api.engine.ledger()?.keys()?,
             roles: roles(),
+            description: String::new(),
+            role: Role::Viewer,
+            wrong: None,
             made,
             most: MOST_KEYS,
         })
@@ -63,7 +70,8 @@ pub(in crate::pages) async fn add(
     visit: Visit,
     Form(new): Form<NewKey>,
 ) -> Response {
-    let role = new.role.into();
+    let role: Role = new.role.into();
+    let description = new.description.clone();
     let made = asked(Arc::clone(&api), move |api| {
         let (text, key) = token::make_key(&*api.engine.ledger()?, &new.description, role)?;
         Ok((key.description, text))
@@ -73,7 +81,14 @@ pub(in crate::pages) async fn add(
             let page = |api: &Api, frame| KeysPage::of(api, frame, Some(made));
             shown(api, visit, Place::Settings, page).await
         }
-        Err(problem) => gone_to("/keys", Some(&Said::bad(problem.detail()))),
+        Err(problem) => {
+            let (status, wrong) = (problem.status(), Some(problem.detail().to_owned()));
+            let page = move |api: &Api, frame| {
+                let page = KeysPage::of(api, frame, None)?;
+                Ok(KeysPage { description, role, wrong, ..page })
+            };
+            shown_as(status, api, visit, Place::Settings, page).await
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Extension, Form};
 use bobbin_core::secret::Secret;
-use bobbin_engine::ledger::User;
+use bobbin_engine::ledger::{Role, User};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -28,18 +28,26 @@ struct UsersPage {
     tabs: Vec<TabLink>,
     users: Vec<User>,
     roles: [RoleChoice; 3],
+    /// What was entered of somebody new.
     name: String,
+    role: Role,
     wrong: Option<String>,
 }
 
 impl UsersPage {
-    fn of(api: &Api, frame: Frame, name: String, wrong: Option<String>) -> Answer<Self> {
+    fn of(
+        api: &Api,
+        frame: Frame,
+        (name, role): (String, Role),
+        wrong: Option<String>,
+    ) -> Answer<Self> {
         Ok(Self {
             tabs: tabs(&frame, "/users"),
             frame: frame.titled("Users"),
             users: api.engine.ledger()?.users()?,
             roles: roles(),
             name,
+            role,
             wrong,
         })
     }
@@ -50,8 +58,10 @@ impl UsersPage {
 }
 
 pub(in crate::pages) async fn list(State(api): State<Arc<Api>>, visit: Visit) -> Response {
-    shown(api, visit, Place::Settings, |api, frame| UsersPage::of(api, frame, String::new(), None))
-        .await
+    shown(api, visit, Place::Settings, |api, frame| {
+        UsersPage::of(api, frame, (String::new(), Role::Viewer), None)
+    })
+    .await
 }
 
 #[derive(Deserialize)]
@@ -74,7 +84,7 @@ pub(in crate::pages) async fn add(
         Err(problem) => {
             let (status, wrong) = (problem.status(), problem.detail().to_owned());
             shown_as(status, api, visit, Place::Settings, move |api, frame| {
-                UsersPage::of(api, frame, new.name, Some(wrong))
+                UsersPage::of(api, frame, (new.name, new.role.into()), Some(wrong))
             })
             .await
         }
