@@ -238,7 +238,7 @@ fn f105_the_wizard_keeps_what_was_entered_and_ends_with_a_run() {
     browser.get("/add/acme/tables").says(200, &["Finish and begin the first run"]);
     let finished = finish(&chosen);
     finished.leads_to("/connections/acme");
-    assert!(finished.said().contains("The first job has begun."), "{finished:?}");
+    assert!(finished.said().contains("The first job begins."), "{finished:?}");
     let (cookie, csrf) = (browser.cookie, browser.csrf);
     let report = next(&mut serving.lines, "job")["report"].clone();
     assert_eq!(report["outcome"], "complete", "{report}");

@@ -88,7 +88,7 @@ pub(in crate::pages) async fn finish(
         let said = Said::good(if keep(api, &of, entered)? {
             "It is set up, and paused: its first job begins once it is resumed."
         } else {
-            "It is set up. The first job has begun."
+            "It is set up. The first job begins."
         });
         Ok(Some((format!("/connections/{of}"), Some(said))))
     };

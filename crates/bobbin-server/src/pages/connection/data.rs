@@ -24,6 +24,8 @@ use crate::pages::{Frame, Place, Visit, shown};
 struct DataPage {
     frame: Frame,
     head: Head,
+    /// Whether a job ever ended, which had made tables.
+    has_run: bool,
     tables: Vec<Listed>,
     picture: Picture,
     related: Vec<Relation>,
@@ -63,6 +65,7 @@ pub(in crate::pages) async fn tables(
             key: key(&table.name).unwrap_or_default(),
         });
         Ok(DataPage {
+            has_run: ledger.last_whole(&head.id)?.is_some(),
             tables: listed.collect(),
             picture: Picture::of(&head.id.to_string(), &tables, &related),
             related,
