@@ -428,17 +428,18 @@ impl Converter {
         let mut bytes = 0;
         for &key in &self.keys {
             let node = &own.nodes[key];
-            let name = node.path.join(".");
             match own.own_column(key).filter(|&at| own.has_value(at)) {
                 Some(at) => {
                     bytes += own.columns[at].builder.last_bytes();
                     continue;
                 }
                 None if node.child.is_some_and(|child| self.sheets[child].has_row_of(own.rows)) => {
+                    let name = node.path.join(".");
                     return Err(Refusal::Reason(format!("the key `{name}` is an object or array")));
                 }
                 None => {}
             }
+            let name = node.path.join(".");
             let other = node.columns.iter().find(|&&(_, at)| own.has_value(at));
             return Err(Refusal::Reason(match (other, node.primary) {
                 (Some((found, _)), Some(expected)) => {
