@@ -249,17 +249,20 @@ fn f104_an_extraction_that_waits_for_its_turn_has_a_page() {
     let watch = |address: &str| {
         let (cookie, url) =
             (olga.cookie.clone(), format!("http://{}{address}/live", serving.address));
-        std::thread::spawn(move || {
+        let (there, is_there) = std::sync::mpsc::channel();
+        let watching = std::thread::spawn(move || {
             let answer = ureq::get(url).header("Cookie", cookie).call().unwrap();
+            there.send(()).unwrap();
             BufReader::new(answer.into_body().into_reader())
                 .lines()
                 .map_while(Result::ok)
                 .collect::<Vec<String>>()
-        })
+        });
+        is_there.recv().unwrap();
+        watching
     };
     // Whoever stops it is led to the list, and whoever watches it is told.
     let watching = watch(&address);
-    std::thread::sleep(Duration::from_millis(1500));
     let stopped = form(&olga, &format!("{address}/stop"), &olga.csrf).assert(303);
     assert_eq!(stopped.header("location"), Some("/connections/d/extractions"));
     let said = stopped.header("set-cookie").unwrap_or_default();
@@ -271,11 +274,16 @@ fn f104_an_extraction_that_waits_for_its_turn_has_a_page() {
         assert!(lines.iter().any(|line| line.contains(text)), "{text}: {lines:#?}");
     }
     look(&olga, &address).assert(404);
+    // Also whoever comes later, as a page does that found the service away.
+    let late = look(&olga, &format!("{address}/live")).assert(200).text;
+    assert!(
+        late.contains("event: head") && late.ends_with("event: gone\ndata: gone\n\n"),
+        "{late}"
+    );
     // Another one is watched until the first ends and its turn comes.
     let begun = serving.done("POST", "/api/v1/connections/d/jobs", &Value::Null);
     let address = format!("/connections/d/extractions/{}", begun["job"].as_str().unwrap());
     let watching = watch(&address);
-    std::thread::sleep(Duration::from_millis(500));
     serving.done("POST", "/api/v1/connections/c/stop", &Value::Null);
     let lines = watching.join().unwrap();
     for text in ["Waiting to begin", "Running", "event: ended"] {

@@ -27,7 +27,6 @@ use crate::api::{Answer, asked, job_row, known};
 use crate::gate::Watch;
 use crate::guests::Seat;
 use crate::live::{Live, Parts, Pulse, Which, locked};
-use crate::problem::Problem;
 
 /// Lines that are sent at once; those before them are asked for by whoever wants to see them.
 const MOST_LINES: usize = 200;
@@ -46,11 +45,20 @@ pub(in super::super) async fn follow(
     let (live, question) = (Arc::clone(&watch.live), Arc::clone(&api));
     let which = asked(question, move |api| {
         let which: Which = (known(api, &connection)?, job.as_str().into());
-        let row = job_row(api, &which.0, &which.1)?;
-        row.ok_or_else(|| Problem::not_found("extraction"))?;
-        Ok(which)
+        Ok(job_row(api, &which.0, &which.1)?.map(|_| which))
     })
     .await?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONNECTION, "close"),
+    ];
+    // A page that waits for it asks until it is told: the service may have been started anew meanwhile.
+    let Some(which) = which else {
+        let gone = text(&Gone { begun: false })?;
+        let events = format!("event: head\ndata: {gone}\n\nevent: gone\ndata: gone\n\n");
+        return Ok((headers, events).into_response());
+    };
     let renderer = Renderer {
         api,
         live: Arc::clone(&live),
@@ -89,11 +97,6 @@ pub(in super::super) async fn follow(
             }
         }
     });
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::CONNECTION, "close"),
-    ];
     Ok((headers, axum::body::Body::from_stream(Sent(parts))).into_response())
 }
 
