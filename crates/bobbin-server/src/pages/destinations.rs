@@ -347,7 +347,6 @@ fn page(
     name: &str,
     entered: Option<&Entered>,
     wrongs: &Wrongs,
-    kept: Option<String>,
 ) -> Answer<OnePage> {
     let found = find(api, name)?;
     let form = match type_of(api, &found.kind) {
@@ -375,7 +374,7 @@ fn page(
         form,
         settings,
         file,
-        kept,
+        kept: None,
     })
 }
 
@@ -384,10 +383,7 @@ pub(super) async fn one(
     visit: Visit,
     Path(name): Path<String>,
 ) -> Response {
-    shown(api, visit, Place::Destinations, move |api, frame| {
-        page(api, frame, &name, None, &Wrongs::default(), None)
-    })
-    .await
+    field::form((api, visit, Place::Destinations), name, page).await
 }
 
 pub(super) async fn checked(
@@ -422,16 +418,12 @@ pub(super) async fn change(
     Path(name): Path<String>,
     pairs: Pairs,
 ) -> Response {
-    let of = name.clone();
-    let act = move |api: &Api, entered: &Entered| {
-        let (name, unbegun) = save(api, Some(&find(api, &of)?), entered)?;
+    let act = |api: &Api, of: &str, entered: &Entered| {
+        let (name, unbegun) = save(api, Some(&find(api, of)?), entered)?;
         let said = kept("Saved. The next job uses it.", unbegun);
         Ok(Some((format!("/destinations/{name}"), Some(said))))
     };
-    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
-        page(api, frame, &name, Some(entered), wrongs, None)
-    };
-    field::sent((api, visit, Place::Destinations), pairs, act, again).await
+    field::sent_of((api, visit, Place::Destinations), (name, pairs), act, page).await
 }
 
 /// Removes a destination whose name was typed and that no connection uses.
@@ -464,7 +456,8 @@ pub(super) async fn delete(
         ),
         Ok(Err(kept)) => {
             let make = move |api: &Api, frame: Frame| {
-                page(api, frame, &name, None, &Wrongs::default(), Some(kept))
+                let page = page(api, frame, &name, None, &Wrongs::default())?;
+                Ok(OnePage { kept: Some(kept), ..page })
             };
             shown_as(StatusCode::UNPROCESSABLE_ENTITY, api, visit, Place::Destinations, make).await
         }

@@ -12,7 +12,7 @@ use bobbin_core::{Error, ErrorKind};
 use serde_json::{Map, Value};
 
 use super::show::Told;
-use super::{Frame, Place, Said, Visit, gone_to, shown_as};
+use super::{Frame, Place, Said, Visit, gone_to, shown, shown_as};
 use crate::api::{Answer, asked};
 use crate::problem::Problem;
 use crate::{Api, Part, Property, Type};
@@ -130,6 +130,36 @@ pub(crate) async fn sent<T: Template + Send + 'static>(
     };
     let make = move |api: &Api, frame| again(api, frame, &entered, &wrongs);
     shown_as(status, api, visit, place, make).await
+}
+
+/// Makes the page that has the form of what is called so: as it is, or as it was filled in, with what is wrong.
+type Made<T> = fn(&Api, Frame, &str, Option<&Entered>, &Wrongs) -> Answer<T>;
+
+/// Shows a form as it is.
+pub(crate) async fn form<T: Template + Send + 'static>(
+    (api, visit, place): (Arc<Api>, Visit, Place),
+    name: String,
+    page: Made<T>,
+) -> Response {
+    let make = move |api: &Api, frame| page(api, frame, &name, None, &Wrongs::default());
+    shown(api, visit, place, make).await
+}
+
+/// The same as [`sent`] of what is called so, which `page` shows again.
+pub(crate) async fn sent_of<T: Template + Send + 'static>(
+    at: (Arc<Api>, Visit, Place),
+    (name, pairs): (String, Pairs),
+    act: impl FnOnce(&Api, &str, &Entered) -> Result<Option<(String, Option<Said>)>, Refused>
+    + Send
+    + 'static,
+    page: Made<T>,
+) -> Response {
+    let of = name.clone();
+    let act = move |api: &Api, entered: &Entered| act(api, &of, entered);
+    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
+        page(api, frame, &name, Some(entered), wrongs)
+    };
+    sent(at, pairs, act, again).await
 }
 
 /// One field of a form, with its label, its help and what is wrong about it.

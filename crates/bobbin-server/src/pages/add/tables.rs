@@ -14,7 +14,7 @@ use crate::api::Answer;
 use crate::pages::field::{self, Entered, Pairs, Refused, Wrongs};
 use crate::pages::selection::{self, Tables};
 use crate::pages::steps::Step;
-use crate::pages::{Frame, Place, Said, Visit, shown};
+use crate::pages::{Frame, Place, Said, Visit};
 use crate::problem::Problem;
 
 #[derive(Template)]
@@ -67,10 +67,7 @@ pub(in crate::pages) async fn tables(
     visit: Visit,
     Path(name): Path<String>,
 ) -> Response {
-    shown(api, visit, Place::Connections, move |api, frame| {
-        page(api, frame, &name, None, &Wrongs::default())
-    })
-    .await
+    field::form((api, visit, Place::Connections), name, page).await
 }
 
 /// Completes the setup: the first job begins at once, unless it is paused.
@@ -80,22 +77,18 @@ pub(in crate::pages) async fn finish(
     Path(name): Path<String>,
     pairs: Pairs,
 ) -> Response {
-    let of = name.clone();
-    let act = move |api: &Api, entered: &Entered| {
+    let act = |api: &Api, of: &str, entered: &Entered| {
         if selection::looks(entered) {
             return Ok(None);
         }
-        let said = Said::good(if keep(api, &of, entered)? {
+        let said = Said::good(if keep(api, of, entered)? {
             "It is set up, and paused: its first job begins once it is resumed."
         } else {
             "It is set up. The first job begins."
         });
         Ok(Some((format!("/connections/{of}"), Some(said))))
     };
-    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
-        page(api, frame, &name, Some(entered), wrongs)
-    };
-    field::sent((api, visit, Place::Connections), pairs, act, again).await
+    field::sent_of((api, visit, Place::Connections), (name, pairs), act, page).await
 }
 
 /// Keeps the choice; tells whether the connection is paused.

@@ -8,10 +8,11 @@ use axum::response::Response;
 
 use super::Draft;
 use crate::Api;
+use crate::api::Answer;
 use crate::pages::field::{self, Entered, Pairs, Refused, Wrongs};
 use crate::pages::schedule::ScheduleForm;
 use crate::pages::steps::Step;
-use crate::pages::{Frame, Place, Visit, shown};
+use crate::pages::{Frame, Place, Visit};
 
 #[derive(Template)]
 #[template(path = "add_schedule.html")]
@@ -23,14 +24,25 @@ struct TimingPage {
     schedule: ScheduleForm,
 }
 
-fn page(frame: Frame, draft: &Draft, schedule: ScheduleForm, wrongs: &Wrongs) -> TimingPage {
-    TimingPage {
+fn page(
+    api: &Api,
+    frame: Frame,
+    name: &str,
+    entered: Option<&Entered>,
+    wrongs: &Wrongs,
+) -> Answer<TimingPage> {
+    let draft = Draft::of(api, name)?;
+    let schedule = match entered {
+        Some(entered) => ScheduleForm::entered(entered, wrongs, None),
+        None => ScheduleForm::of(draft.body.get("schedule"), None),
+    };
+    Ok(TimingPage {
         frame: frame.titled("How often?"),
         steps: draft.steps("schedule"),
         id: draft.id.to_string(),
         wrong: wrongs.beside(&["every", "anchor", "cron", "time_zone"]),
         schedule,
-    }
+    })
 }
 
 pub(in crate::pages) async fn timing(
@@ -38,12 +50,7 @@ pub(in crate::pages) async fn timing(
     visit: Visit,
     Path(name): Path<String>,
 ) -> Response {
-    shown(api, visit, Place::Connections, move |api, frame| {
-        let draft = Draft::of(api, &name)?;
-        let schedule = ScheduleForm::of(draft.body.get("schedule"), None);
-        Ok(page(frame, &draft, schedule, &Wrongs::default()))
-    })
-    .await
+    field::form((api, visit, Place::Connections), name, page).await
 }
 
 pub(in crate::pages) async fn set_timing(
@@ -52,16 +59,11 @@ pub(in crate::pages) async fn set_timing(
     Path(name): Path<String>,
     pairs: Pairs,
 ) -> Response {
-    let of = name.clone();
-    let act = move |api: &Api, entered: &Entered| {
+    let act = |api: &Api, of: &str, entered: &Entered| {
         let looks = entered.get("act") == "preview";
-        Ok(keep(api, &of, entered, looks)?.map(|to| (to, None)))
+        Ok(keep(api, of, entered, looks)?.map(|to| (to, None)))
     };
-    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
-        let draft = Draft::of(api, &name)?;
-        Ok(page(frame, &draft, ScheduleForm::entered(entered, wrongs, None), wrongs))
-    };
-    field::sent((api, visit, Place::Connections), pairs, act, again).await
+    field::sent_of((api, visit, Place::Connections), (name, pairs), act, page).await
 }
 
 /// Keeps the schedule and tells where to go on; none where somebody only wants to see it.

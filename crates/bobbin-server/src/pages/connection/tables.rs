@@ -13,7 +13,7 @@ use super::{Head, Tab};
 use crate::api::{Answer, known};
 use crate::pages::field::{self, Entered, Pairs, Refused, Wrongs};
 use crate::pages::selection::{self, Tables};
-use crate::pages::{Frame, Place, Said, Visit, shown};
+use crate::pages::{Frame, Place, Said, Visit};
 use crate::problem::Problem;
 use crate::{Api, Edit};
 
@@ -68,10 +68,7 @@ pub(in crate::pages) async fn tables(
     visit: Visit,
     Path(name): Path<String>,
 ) -> Response {
-    shown(api, visit, Place::Connections, move |api, frame| {
-        page(api, frame, &name, None, &Wrongs::default())
-    })
-    .await
+    field::form((api, visit, Place::Connections), name, page).await
 }
 
 /// Has the next job replicate what is chosen.
@@ -81,19 +78,15 @@ pub(in crate::pages) async fn save(
     Path(name): Path<String>,
     pairs: Pairs,
 ) -> Response {
-    let of = name.clone();
-    let act = move |api: &Api, entered: &Entered| {
+    let act = |api: &Api, of: &str, entered: &Entered| {
         if selection::looks(entered) {
             return Ok(None);
         }
-        keep(api, &of, entered)?;
+        keep(api, of, entered)?;
         let said = Said::good("Chosen. It counts from the next job on.");
         Ok(Some((format!("/connections/{of}/tables"), Some(said))))
     };
-    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
-        page(api, frame, &name, Some(entered), wrongs)
-    };
-    field::sent((api, visit, Place::Connections), pairs, act, again).await
+    field::sent_of((api, visit, Place::Connections), (name, pairs), act, page).await
 }
 
 fn keep(api: &Api, name: &str, entered: &Entered) -> Result<(), Refused> {

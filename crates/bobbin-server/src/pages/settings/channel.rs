@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::channels::{DELAY_HELP, Line, URL_HELP, line};
 use crate::api::{Answer, channels};
 use crate::pages::field::{self, Entered, Field, Pairs, Refused, Wrongs};
-use crate::pages::{Frame, Place, Said, Visit, shown};
+use crate::pages::{Frame, Place, Said, Visit};
 use crate::{Api, Channel, Edit};
 
 #[derive(Template)]
@@ -84,10 +84,7 @@ pub(in crate::pages) async fn form(
     visit: Visit,
     Path(name): Path<String>,
 ) -> Response {
-    shown(api, visit, Place::Settings, move |api, frame| {
-        page(api, frame, &name, None, &Wrongs::default())
-    })
-    .await
+    field::form((api, visit, Place::Settings), name, page).await
 }
 
 /// Has it be told as entered; whether it is on stays.
@@ -97,23 +94,20 @@ pub(in crate::pages) async fn save(
     Path(name): Path<String>,
     pairs: Pairs,
 ) -> Response {
-    let of = name.clone();
-    let act = move |api: &Api, entered: &Entered| {
-        let channel = channels::find(api, &of)?;
+    let act = |api: &Api, of: &str, entered: &Entered| {
+        let channel = channels::find(api, of)?;
         let delay = entered.get("delay");
         if !delay.is_empty() && delay.parse::<u32>().is_err() {
             let why = "Give a whole number of minutes, or nothing.";
             return Err(Wrongs::of("delay", why).into());
         }
         let body = channels::kept(&channel, written(&channel, entered));
-        let wish = Edit { thing: Thing::Channel, name: of.clone(), body: Some(body), new: false };
+        let wish =
+            Edit { thing: Thing::Channel, name: of.to_owned(), body: Some(body), new: false };
         api.program.change(&[wish]).map_err(|error| Refused::by(&error, &NAMED))?;
         Ok(Some(("/channels".to_owned(), Some(Said::good(format!("{of} is changed."))))))
     };
-    let again = move |api: &Api, frame, entered: &Entered, wrongs: &Wrongs| {
-        page(api, frame, &name, Some(entered), wrongs)
-    };
-    field::sent((api, visit, Place::Settings), pairs, act, again).await
+    field::sent_of((api, visit, Place::Settings), (name, pairs), act, page).await
 }
 
 /// Its settings, as entered; a URL that is left empty is left out and so stays.
