@@ -49,8 +49,8 @@ pub(crate) struct Parts {
     pub(crate) lasting: Vec<(&'static str, String)>,
     /// Those that are told once, to whoever is there.
     pub(crate) passing: Vec<(&'static str, String)>,
-    /// Whether nothing more will come.
-    pub(crate) over: bool,
+    /// What ends them, once nothing more will come. Everybody is told it, also who has just come.
+    pub(crate) end: Option<&'static str>,
 }
 
 /// The jobs that are looked at.
@@ -150,10 +150,15 @@ impl Live {
             for (name, text) in parts.passing {
                 news.push_str(&event(name, &text));
             }
+            if let Some(end) = parts.end {
+                let end = event(end, end);
+                whole.push_str(&end);
+                news.push_str(&end);
+            }
             number += 1;
             let (whole, news) = (Bytes::from(whole), Bytes::from(news));
             sender.send_replace(Pulse { number, whole, news });
-            if parts.over {
+            if parts.end.is_some() {
                 break;
             }
         }
@@ -205,7 +210,7 @@ mod tests {
             live.watch(&which, move || {
                 let n = made.fetch_add(1, Ordering::Relaxed);
                 let lasting = vec![("same", "a\nb".to_owned()), ("other", n.to_string())];
-                Ok(Parts { lasting, passing: vec![("log", format!("line {n}"))], over: false })
+                Ok(Parts { lasting, passing: vec![("log", format!("line {n}"))], end: None })
             })
         };
         let mut many: Vec<_> = (0..200).map(|_| look()).collect();
@@ -227,6 +232,21 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(30), left).await.unwrap();
+    }
+
+    /// Whoever comes when it ends is told so, too.
+    #[tokio::test]
+    async fn the_end_is_told_to_who_has_just_come() {
+        let live = Arc::new(Live { pulse: Duration::from_millis(1), ..Live::default() });
+        let make = || {
+            let lasting = vec![("head", "over".to_owned())];
+            Ok(Parts { lasting, passing: vec![("log", "line".to_owned())], end: Some("ended") })
+        };
+        let mut seen = live.watch(&("c".into(), "1".into()), make);
+        let pulse = seen.wait_for(|pulse| pulse.number > 0).await.unwrap().clone();
+        let (head, end) = ("event: head\ndata: over\n\n", "event: ended\ndata: ended\n\n");
+        assert_eq!(pulse.whole, format!("{head}{end}"));
+        assert_eq!(pulse.news, format!("{head}event: log\ndata: line\n\n{end}"));
     }
 
     #[test]

@@ -145,8 +145,8 @@ impl Renderer {
                 let begun = self.begun.load(Ordering::Relaxed);
                 return Ok(Parts {
                     lasting: vec![("head", text(&Gone { begun })?)],
-                    passing: vec![("gone", "gone".to_owned())],
-                    over: true,
+                    passing: Vec::new(),
+                    end: Some("gone"),
                 });
             }
             seen => seen?,
@@ -165,10 +165,7 @@ impl Renderer {
         }
         let mut waiting = locked(&self.waiting);
         let over = std::mem::replace(&mut *waiting, !seen.is_running()) && !seen.is_running();
-        if over {
-            passing.push(("ended", "ended".to_owned()));
-        }
-        Ok(Parts { lasting, passing, over })
+        Ok(Parts { lasting, passing, end: over.then_some("ended") })
     }
 
     /// The lines that nobody was told yet.
